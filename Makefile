@@ -17,7 +17,7 @@ help:
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py, and JupyterLab to open it with"
 	@echo "make docs      the site, in build/site: warnings and broken links are errors; notebooks that were run are kept"
 	@echo "make tables    the tables of README.md and the docs, from benchmarks/results/*.json"
-	@echo "make pages     the pages of the labs in docs/course/pages, from their sources"
+	@echo "make pages     the pages of the labs alone, in build/pages"
 	@echo "make gallery   the pictures of docs/gallery, from their scripts"
 	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
 	@echo "make release   the wheel and the sdist, of sources that passed make test-all, after the site, the changelog and"
@@ -60,6 +60,8 @@ notebook:
 SITE := sphinx,myst_nb,pydata_sphinx_theme,latex2mathml,ipykernel,pandas,towncrier,check_jsonschema
 docs:
 	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .site "-e .[release]" "motes.cli.run,$(SITE)"
+	@mkdir -p build/site/_static # without it, a build that fails leaves a file of this name, and so the next one fails
+	@$(BIN)/python scripts/lab_pages.py build/site/course/pages
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/site
 	@echo "the site is in build/site: open build/site/index.html"
 
@@ -67,7 +69,8 @@ tables: venv-test
 	$(BIN)/python scripts/tables.py
 
 pages: venv-test
-	@$(BIN)/python scripts/lab_pages.py
+	@$(BIN)/python scripts/lab_pages.py build/pages
+	@echo "the pages are in build/pages: open build/pages/lab01.html"
 
 gallery: venv-test
 	@$(BIN)/python scripts/gallery.py

@@ -22,7 +22,7 @@ extensions = [
 ]
 root_doc = "index"
 include_patterns = ["*.md", "tutorial.py", "course/**", "gallery/**", "notes/**", "reference/**"]
-exclude_patterns = ["gallery/*.py", "course/pages/**"]
+exclude_patterns = ["gallery/*.py"]
 templates_path = ["_templates"]
 
 # A notebook is a .py file, run once for each state of the sources of motes.

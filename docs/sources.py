@@ -10,7 +10,6 @@ import importlib
 import inspect
 import os
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -64,10 +63,9 @@ def read_notebook(text: str) -> Any:
     if lab := re.match(r"# Lab (\d+)", kept[0].source):
         number = int(lab[1])
         top = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
-        if (DOCS / "course" / "pages" / f"lab{number:02}.html").exists():
-            page = f"pages/lab{number:02}.html"
-            top += f' · <a href="{page}">The page below, alone</a></p>\n'
-            top += f'<iframe class="lab" src="{page}" title="The idea of lab {number}, to drag"></iframe>'
+        page = f"pages/lab{number:02}.html"
+        top += f' · <a href="{page}">The page below, alone</a></p>\n'
+        top += f'<iframe class="lab" src="{page}" title="The idea of lab {number}, to drag"></iframe>'
         head, _, rest = kept[0].source.partition("\n")
         kept[0].source = f"{head}\n\n{top}\n\n{rest}"
     return notebook
@@ -220,7 +218,7 @@ def _escape(line: str) -> str:
     return "`".join(parts)
 
 
-# --- the pages of the labs, and links ---------------------------------------------------------------------------------
+# --- finishing, and links -------------------------------------------------------------------------------------------
 
 
 def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -233,13 +231,11 @@ def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
     context["body"] = body
 
 
-def copy_pages(app: Sphinx, error: Exception | None) -> None:
-    """Copy the pages of the labs, which run by themselves, and check the links of the site."""
+def finish_site(app: Sphinx, error: Exception | None) -> None:
+    """Write the labs as notebooks, and check the links of the site."""
     if error is not None or app.builder.format != "html":
         return
-    out, pages = Path(app.outdir), DOCS / "course" / "pages"
-    if pages.is_dir():
-        shutil.copytree(pages, out / "course" / "pages", ignore=shutil.ignore_patterns("src"), dirs_exist_ok=True)
+    out = Path(app.outdir)
     write_notebooks(out)
     (out / ".nojekyll").touch()  # GitHub Pages serves folders that begin with an underscore
     for fault in broken_links(out):
@@ -308,5 +304,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-signature", mend_signature)
     app.connect("autodoc-process-docstring", mend_docstring, priority=400)
-    app.connect("build-finished", copy_pages)
+    app.connect("build-finished", finish_site)
     return {"version": VERSION, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
-"""Make the pages of the course that run before anything is installed: python scripts/lab_pages.py [FOLDER]
+"""Make the pages of the course that run before anything is installed: python scripts/lab_pages.py FOLDER
 
-Each is one HTML file without a server, from docs/course/pages/src (base.html, base.css, base.js, labNN.html, labNN.js),
-with modules of the explorer, and data: exact distributions, points, and networks. `--train` makes networks that do not
-ship with motes anew, and writes them to src/labNN.json.
+Each is one HTML file without a server, from docs/course/pages (base.html, base.css, base.js, labNN.html, labNN.js),
+with modules of the explorer, and data: exact distributions, points, and networks. `--train` instead of a folder trains
+the networks that do not ship with motes again, and writes them to labNN.json.
 """
 
 import json
@@ -37,7 +37,7 @@ MOONS = "moons"
 
 def page(lab: int) -> str:
     """Return the HTML of the page of a lab."""
-    read = lambda name: (PAGES / "src" / name).read_text(encoding="utf-8")
+    read = lambda name: (PAGES / name).read_text(encoding="utf-8")
     body, own = read(f"lab{lab:02}.html").strip(), read(f"lab{lab:02}.js")
     modules = [(EXPLORER / name).read_text(encoding="utf-8") for name in MODULES]
     # One script: without the lines of import and the word export; the block lets a lab reuse the names of modules.
@@ -183,7 +183,7 @@ BEACONS, NOISE = [[-0.5, -0.4], [0.5, -0.4]], 0.08
 
 def stored(lab: int) -> dict[str, Any]:
     """Return what `--train` wrote for a lab."""
-    found: dict[str, Any] = json.loads((PAGES / "src" / f"lab{lab:02}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((PAGES / f"lab{lab:02}.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -203,14 +203,14 @@ DATA: dict[int, Callable[[], dict[str, Any]]] = {
 def main(words: list[str]) -> None:
     if words == ["--train"]:
         for lab, make in TRAINED.items():
-            (PAGES / "src" / f"lab{lab:02}.json").write_text(json.dumps(make()) + "\n", encoding="utf-8")
+            (PAGES / f"lab{lab:02}.json").write_text(json.dumps(make()) + "\n", encoding="utf-8")
         return
-    out = Path(words[0]) if words else PAGES
+    if len(words) != 1:
+        raise SystemExit(f"got {words}; expected the folder to write, such as build/pages, or --train")
+    out = Path(words[0])
     out.mkdir(parents=True, exist_ok=True)
-    for source in sorted((PAGES / "src").glob("lab??.html")):
-        path = out / source.name
-        path.write_text(page(int(source.stem[3:])), encoding="utf-8")
-        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    for lab in range(1, LABS + 1):
+        (out / f"lab{lab:02}.html").write_text(page(lab), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def test_a_model_is_trained_and_asked_through_pipes_and_other_files(motes_comman
     assert piped == of_sheet and len(piped) == ROWS and json.loads(piped[0])["log_prob"] < 0
     motes_command.out("impute", "runs/stdin", str(write(tmp_path / "people.db")), "--out", "whole.csv.gz")
     assert not read_frame(tmp_path / "whole.csv.gz").columns["income"].missing.any()
-    assert "'standard input', is not here. Give it as SOURCE" in motes_command.error("evaluate", "runs/stdin")
+    assert "'standard input', is not here. Pass its rows" in motes_command.error("evaluate", "runs/stdin")
 
 
 def test_standard_input_without_rows_is_refused(motes_command, monkeypatch):

@@ -486,6 +486,9 @@ def test_what_is_kept_is_bounded(shelf):
 def test_the_models_that_ship_are_small_and_good():
     assert {"moons", "swiss_roll"} <= set(shipped(SHAPES))
     assert (FILES / "models" / "penguins.safetensors").stat().st_size <= 300_000
+    penguins = motes.dataset("penguins")
+    species = Shelf().table("penguins").model.predict(penguins, "species")["label"]
+    assert (species == penguins["species"]).mean() > 0.95
     for name in shipped(SHAPES):
         path = FILES / "models" / f"{name}.safetensors"
         assert path.stat().st_size < 150_000

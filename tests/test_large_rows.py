@@ -180,6 +180,22 @@ def test_small_files_are_learned_like_one_file(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_error_says_whether_its_row_is_one_of_the_file_or_of_a_sample(tmp_path):
+    x = np.arange(250_000) % 7 + 0.5
+    write_frame(tmp_path / "many.parquet", as_frame({"x": x, "y": x + np.arange(250_000) % 3}))
+    beyond = {"columns.y": {"kind": "real", "high": 8.0}}  # first in row 21 of the file
+    with pytest.raises(DataError, match=r"^'.*many.parquet', row 21, column 'y': got 8.5; expected"):
+        motes.fit(tmp_path / "many.parquet", "table", changes=beyond, verbose=False)
+    with pytest.raises(DataError, match=r"^the sample of '.*many.parquet', row \d+, column 'y': got 8.5; expected"):
+        motes.fit(tmp_path / "many.parquet", "table", changes=DISK | beyond, verbose=False)
+    few = as_frame({"x": x[:90][::-1], "y": x[:90] ** 2})
+    write_frame(tmp_path / "few.csv", few)
+    row = int(np.argmax(few["x"] > 6)) + 1
+    with pytest.raises(DataError, match=rf"few.csv', row {row}, column 'x': got 6.5; expected 0 to 6"):
+        motes.fit(tmp_path / "few.csv", "default", changes={"data.bounds": ["x=0..6"]}, verbose=False)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "more"),
     [

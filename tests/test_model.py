@@ -256,7 +256,10 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
         (lambda table, points: table.averaged_over(0.1), "no averages to choose from.* --set table.averages=32"),
         (lambda table, points: points.report("a.txt"), "expected a name that ends in .html"),
         (lambda table, points: table.report("a.txt"), "expected a name that ends in .html"),
-        (lambda table, points: table.evaluate(), "Give these, or a shape, a data set or a file as SOURCE"),
+        (
+            lambda table, points: table.evaluate(),
+            r"Pass them, as in model.evaluate\(rows\); on the command line, give a shape",
+        ),
     ],
 )
 def test_misuse_is_refused_with_what_to_do(ask, message, people, moons):

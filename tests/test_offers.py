@@ -10,6 +10,7 @@ import pytest
 import motes
 from motes.data import as_frame, write_frame
 from motes.tables import find_rules, parse_rule
+from ordinary_tables import TABLES, table
 from tables import TINY, untrained
 
 N = 600
@@ -80,6 +81,13 @@ def labels(rng):
             "red": red, "green": green, "it's blue": blue}  # fmt: skip
 
 
+def visits(rng):
+    """Only one kind of visit has an amount."""
+    buys = rng.random(N) < 0.4
+    minutes = np.where(buys, 9, 1) + rng.random(N)
+    return {"kind": np.where(buys, "buy", "view"), "amount": np.where(buys, cents(rng), np.nan), "minutes": minutes}
+
+
 FOUND = {
     sums: {"total == a + b + c + d + e": 1},
     fine_sums: {"total == round(a + b + c, 2)": 1},
@@ -100,6 +108,7 @@ FOUND = {
         '`age group` == "50+" -> age >= 50': 1, "retired == 0 -> age < 65": 1, "retired == 1 -> age >= 65": 1,
         "one_hot(red, green, `it's blue`)": 1,
     },
+    visits: {'kind == "view" -> minutes < 5': 1, 'kind == "buy" -> minutes >= 5': 1},
 }  # fmt: skip
 
 
@@ -119,6 +128,14 @@ def test_found_rules_can_be_passed_to_fit():
     with untrained():
         model = motes.fit(rows, rules=find_rules(rows), changes=TINY, verbose=False)
     assert model.rules == ("c == a + b",)
+
+
+@pytest.mark.slow
+def test_what_an_offer_says_of_a_label_is_not_so_of_all_rows():
+    for rows in map(table, TABLES):
+        for found in find_rules(rows):
+            _, arrow, claim = str(found).partition(" -> ")
+            assert not arrow or parse_rule(claim).breaks(rows).any(), str(found)
 
 
 def random_table(seed):

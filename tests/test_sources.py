@@ -144,7 +144,10 @@ def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
     with pytest.raises(motes.errors.UsageError, match="no column 'c'; the model has a, b, c"):
         source_of(model, str(wrong))
     file.unlink()
-    with pytest.raises(motes.errors.UsageError, match=r"is not here\. Give it as SOURCE"):
+    with pytest.raises(
+        motes.errors.UsageError,
+        match=r"is not here\. Pass its rows, as in model\.evaluate\(rows\); on the command line",
+    ):
         source_of(model)
 
 

@@ -90,9 +90,12 @@ def test_the_text_has_means_and_intervals_over_seeds(done):
         mine = table[(table["metric"] == "sliced_w2") & (table["training.learning_rate"] == rate)]
         mean, half = mine["value"].mean(), t.isf(0.025, 1) * mine["value"].std() / np.sqrt(2)
         found = [float(word.strip("()")) for word in line if word != "to"]
-        expected = [rate, mean, mean - half, mean + half, mine["reference_value"].mean(), 2]
+        expected = [rate, mean, max(mean - half, 0), mean + half, mine["reference_value"].mean(), 2]  # a distance
         assert found == pytest.approx(expected, rel=1e-3)
+    precision = next(line.split() for line in str(done).splitlines() if line.startswith("precision"))
+    assert 0 <= float(precision[3].strip("(")) <= float(precision[5].strip(")")) <= 1
     figure = done.plot("dark")
+    assert "mean of 2 seeds, 95 % interval" in [text.get_text() for text in figure.legends[0].get_texts()]
     panels = [ax.get_title(loc="left") for ax in figure.axes]
     assert panels == [*dict.fromkeys(table["metric"])]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["0.001", "0.01"]

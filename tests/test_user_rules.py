@@ -283,6 +283,14 @@ def test_a_condition_that_contradicts_a_rule_is_an_error(guessing, given, says):
 
 
 @pytest.mark.slow
+def test_a_condition_that_is_refused_writes_nothing(guessing, motes_command):
+    guessing.save("model.safetensors")
+    words = ["--given", "plan=basic", "--given", "seats=2..3"]
+    code, out, err = motes_command("sample", "model.safetensors", *words)
+    assert code == 2 and out == "" and "met the conditions plan = basic" in err
+
+
+@pytest.mark.slow
 def test_scores_are_those_of_rows_that_obey(guessing):
     rows = bookings(300, 9).dropna().reset_index(drop=True)
     found = guessing.likelihood(rows, orders=2)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from motes.data import DATASETS, SHAPES, Blocks, Frame, Table, arrays, as_frame, files
 from motes.data.frames import Template
 from motes.data.points import as_table, points_of
-from motes.data.stored import describe
+from motes.data.stored import describe, name_rows
 from motes.data.tables import bounds_texts
 from motes.errors import DataError, RecipeError, UsageError
 from motes.evaluation import Finding
@@ -113,13 +113,13 @@ def prepare_rows(
     frame, name = read_rows(source, recipe, reporter), describe(source)
     recipe = replace(recipe, text=frame.text)
     origin = divided(name, frame, recipe, seed)
-    warnings = tuple(column_messages(columns_of(frame, recipe, f"'{name}'"), shell=True))
+    warnings = tuple(column_messages(columns_of(frame, recipe, name_rows(name, frame)), shell=True))
     return PreparedRows(recipe, origin, warnings, _infer_schema(origin, frame, recipe))
 
 
 def _infer_schema(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> Schema:
-    """Infer the schema of the training rows. Errors name the row of the file."""
-    name = f"'{origin.name}'"
+    """Infer the schema of the training rows. Errors name the row of the file, or of its sample."""
+    name = name_rows(origin.name, frame)
     try:
         return schema_of(origin.training, recipe, name=name, checked=frame)
     except DataError:

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from motes.data import DATASETS, SHAPES, Frame, as_frame, write_frame
 from motes.errors import MotesError, Terminated, UsageError, check_count
-from motes.evaluation import Evaluation
+from motes.evaluation import Evaluation, metrics
 from motes.evaluation.results import SECTIONS, Array, aligned, mean_of, number
 from motes.fitting import choose_recipe, prepare_rows, train_model
 from motes.points import PointRecipe
@@ -178,9 +178,9 @@ class Sweep:
         lines = list[tuple[str, ...]]()
         for name, settings in self._values.items():
             for k, (setting, both) in enumerate(zip(self._settings, settings, strict=True)):
-                mean, low, high = _interval(both[:, 0])
+                mean, low, high = _interval(both[:, 0], name)
                 text = f"{mean:.4g} ({low:.4g} to {high:.4g})" if len(both) > 1 else number(mean)
-                reference = number(_interval(both[:, 1])[0])
+                reference = number(_interval(both[:, 1], name)[0])
                 lines.append((name * (k == 0), *setting, text, reference, f"{len(both)}"))
         every = [one for model in self.models for one in model["metrics"]]
         about = {name: dict.fromkeys(one["about"] for one in every if one["metric"] == name) for name in self._values}
@@ -199,17 +199,20 @@ class Sweep:
 
         settings = [", ".join(setting) for setting in self._settings]
         values = {name: [both[:, 0] for both in parts] for name, parts in self._values.items()}
-        intervals = {name: np.array([*map(_interval, parts)]) for name, parts in values.items()}
-        references = {name: _interval(np.concatenate(parts)[:, 1])[0] for name, parts in self._values.items()}
+        intervals = {name: np.array([_interval(own, name) for own in parts]) for name, parts in values.items()}
+        references = {name: _interval(np.concatenate(parts)[:, 1], name)[0] for name, parts in self._values.items()}
         return seed_panels(", ".join(self.keys), settings, values, intervals, references, style=style)
 
 
-def _interval(values: Array) -> tuple[float, float, float]:
-    """Return the mean of the values (seeds,) and its 95 % interval; NaN without values."""
+def _interval(values: Array, metric: str) -> tuple[float, float, float]:
+    """Return the mean of a metric's values (seeds,) and its 95 % interval of possible values; NaN without values."""
     if len(values) < 2:
         return (float(values.sum()) if len(values) else np.nan,) * 3
     mean = mean_of("", values)
-    return mean.value, mean.low, mean.high
+    ranges = {one.title.lower(): one.possible for one in SECTIONS.values()}
+    ranges |= {name: one.possible for name, one in metrics.METRICS.items()}
+    low, high = ranges.get(metric, (-np.inf, np.inf))
+    return mean.value, max(mean.low, low), min(mean.high, high)
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@
 A text that equals a label is that label, even if it contains dots or commas.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,12 @@ from motes.data import Frame, read_frame
 from motes.errors import MotesError, UsageError, unknown
 from motes.tables import Among, Between, Missing, Not, Schema
 from motes.tables.draws import conditions_of
+from motes.tables.kinds import KINDS
 
 LISTED = 20  # labels that a message lists, at most
 EXPECTED = "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER, COLUMN=LOW..HIGH, COLUMN!=VALUE, or COLUMN= for a missing entry"
+
+DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+")  # 99,50 or 1.299,50
 
 Labels = Mapping[str, Any]  # label as text -> label as stored in its column
 
@@ -125,6 +129,10 @@ def _parse_condition(text: str, schema: Schema, name: str) -> Any:
         return Missing()
     labels = _find_labels(schema, name)
     if labels is None:
+        real = name not in schema.kept and isinstance(schema.kind_of(name), KINDS["real"])
+        if real and DECIMAL_COMMA.fullmatch(text):
+            one, two = text.replace(".", "").replace(",", "."), text.replace(",", ", ")
+            raise UsageError(f"got '{text}'; write {name}={one} for one number, or '{name}={two}' for two values.")
         return _parse_values(text, name, _parse_text if schema.types[name] == "date" else _parse_number)
     if text in labels:
         return labels[text]

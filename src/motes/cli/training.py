@@ -148,7 +148,7 @@ def columns(
     Args:
         changes: Set the kind of a column, such as columns.age=integer. Repeatable.
     """
-    from motes.data.stored import read_sample
+    from motes.data.stored import name_rows, read_sample
     from motes.evaluation.results import aligned
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
@@ -159,7 +159,7 @@ def columns(
 
     overrides = overrides_of([split_change(change) for change in changes])
     rows = read_sample(file, Data().in_memory, text, Reporter())
-    schema = Schema.fit(rows, overrides, name=f"'{file}'")
+    schema = Schema.fit(rows, overrides, name=name_rows(str(file), rows))
     described, learned, rules = schema.described(), len(schema.learned), find_rules(rows, schema)
     if as_json:
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}

@@ -117,6 +117,11 @@ def describe(source: str | Path | Sequence[str | Path]) -> str:
     return str(source[0]) + (f" and {len(source) - 1:,} more files" if len(source) > 1 else "")
 
 
+def name_rows(name: str, rows: Frame) -> str:
+    """Return the name of rows in messages, which says if they are a sample: its row numbers are not those of a file."""
+    return f"the sample of '{name}'" if rows.many is not None and rows.many.notes else f"'{name}'"
+
+
 def _stamp(path: Path) -> tuple[str, int, int]:
     """Return what identifies a version of a file: its name, its size and the time of its last change."""
     about = path.stat()

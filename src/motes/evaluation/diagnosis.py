@@ -634,7 +634,7 @@ def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[
     changes = {key: value for one in causes for key, value in one.changes.items()}
     why = f": {', and '.join(one.meaning for one in causes)}" if causes else ""
     meaning = (
-        f"The network's error costs up to {excess.nats:.2g} nats per row, mostly at noise level "
+        f"The network's error costs up to {excess.nats:.3g} nats per row, mostly at noise level "
         f"{excess.worst:.2g}{why}.{see}"
     )
     name = causes[0].name if causes and not see else "undertrained"

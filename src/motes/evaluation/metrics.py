@@ -39,6 +39,7 @@ class Measure:
         below: the words for a value below the range of chance, if they differ.
         scale: "root" if the test uses its square, "square" if it is a square itself.
         origin: its value if there is no difference; `seen` counts from it.
+        possible: the range of its possible values.
     """
 
     name: ClassVar[str]
@@ -53,6 +54,7 @@ class Measure:
     below: ClassVar[str] = ""
     scale: ClassVar[Scale] = "plain"
     origin: ClassVar[float] = 0.0
+    possible: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
 
     def in_words(self, value: float, reference: float) -> str:
         """Describe a difference in words.
@@ -283,6 +285,7 @@ class _SlicedW2(_FastMetric):
     section = "distances"
     quick = True
     scale = "root"
+    possible = (0.0, np.inf)
     seen = "a difference of {} standard deviations"
 
     def in_words(self, value: float, reference: float) -> str:
@@ -550,6 +553,7 @@ class _EnergyDistance(_MeasuredByPermutation):
     compute = staticmethod(partial(_compare_kernels, energy=True))
     about = "energy distance of standardised columns"
     scale = "root"
+    possible = (0.0, np.inf)
     words = "farther apart than by chance"
     seen = "an energy distance of {}"
 
@@ -656,6 +660,7 @@ class _C2st(_MeasuredByPermutation):
     worse = "both"
     below = "closer to the real rows than a real draw is: copies?"
     origin = 0.5
+    possible = (0.0, 1.0)
     seen, digits = "an accuracy of {}", 3
 
     def in_words(self, value: float, reference: float) -> str:
@@ -882,6 +887,7 @@ class _Neighbours(_OneOfSeveral):
     quick = True
     small, large = 0.02, 0.1
     worse: ClassVar[Worse] = "low"
+    possible = (0.0, 1.0)
 
     def in_words(self, value: float, reference: float) -> str:
         return self.words.format(1 - value, 1 - reference)
@@ -904,6 +910,7 @@ class _Density(_Neighbours):
     about = "how densely samples lie around real points"
     worse = "both"
     small, large = 0.1, 0.5
+    possible = (0.0, np.inf)
 
     def in_words(self, value: float, reference: float) -> str:
         how = "bunched up" if value > reference else "too thin"
@@ -1018,6 +1025,7 @@ class _ModeDistance(_ModeMetric):
     about = "share of the samples in the wrong mode"
     words = "{0:.1%} of the samples are in the wrong mode (real draw: {1:.1%})"
     small, large = 0.02, 0.1
+    possible = (0.0, 1.0)
 
 
 @metric("modes_missed")
@@ -1025,6 +1033,7 @@ class _ModesMissed(_ModeMetric):
     about = "modes without a sample"
     words = "modes without a sample: {0:.0f}"
     small = large = 0.0  # each is a large difference
+    possible = (0.0, np.inf)
 
 
 def _nearest(x: Array, modes: Modes) -> NDArray[np.int64]:

@@ -282,7 +282,8 @@ def _table_score(model: TableModel, source: Any, seed: int) -> tuple[Score, str,
     origin = source_of(model, source)
     if origin.held_out is None:
         raise UsageError(
-            f"'{origin.name}' has no rows that the model has not seen. Pass a file with unseen rows as SOURCE."
+            f"'{origin.name}' has no rows that the model has not seen. Pass unseen rows; on the "
+            "command line, give a file of them as SOURCE."
         )
     rows = random_rows(origin.held_out, EMA_ROWS, seed)
 

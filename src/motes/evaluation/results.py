@@ -502,27 +502,34 @@ class Section:
         about: a phrase that says what is compared.
         part: name of the differing part in the headline, with {count} and {names} of the entries. "" if a difference
             concerns memorisation or fit, and not similarity; it then gets its own sentence in the headline.
+        possible: the range of the possible values of its entries, for sections of tables.
     """
 
     title: str
     about: str
     part: str = ""
+    possible: tuple[float, float] = (-np.inf, np.inf)
 
 
+SHARE = (0.0, 1.0)
 SECTIONS = {  # in the order of every rendering
-    "columns": Section("Columns", "shares of each column, in all rows", "{count} columns ({names})"),
+    "columns": Section("Columns", "shares of each column, in all rows", "{count} columns ({names})", SHARE),
     "missing": Section(
-        "Missing entries", "their share in each column", "the missing entries of {count} columns ({names})"
+        "Missing entries", "their share in each column", "the missing entries of {count} columns ({names})", SHARE
     ),
-    "associations": Section("Associations", "associations of pairs of columns", "the associations of columns"),
+    "associations": Section(
+        "Associations", "associations of pairs of columns", "the associations of columns", (0.0, np.inf)
+    ),
     "classifier": Section(
-        "Classifier", "can boosted trees tell synthetic rows from held-out ones?", "whole rows (by a classifier)"
+        "Classifier", "can boosted trees tell synthetic rows from held-out ones?", "whole rows (by a classifier)", SHARE
     ),
     "utility": Section(
         "Utility", "prediction of the target after training on synthetic rows", "the prediction of '{names}'"
     ),
     "likelihood": Section("Likelihood", "log p of training rows minus log p of held-out rows"),
-    "dcr": Section("Distance to closest record", "are synthetic rows nearer to training rows than held-out rows are?"),
+    "dcr": Section(
+        "Distance to closest record", "are synthetic rows nearer to training rows than held-out rows are?", "", SHARE
+    ),
     "copies": Section("Copies", "synthetic rows that equal a training row"),
     "calibration": Section(
         "Calibration", "are posteriors as wide as they should be?", "{count} tests of calibration ({names})"

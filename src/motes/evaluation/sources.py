@@ -14,13 +14,13 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes.data import DATASETS, SHAPES, Frame, Table, make_labelled_shape, make_shape, read_frame
+from motes.data import DATASETS, SHAPES, Frame, Support, Table, make_labelled_shape, make_shape, read_frame
 from motes.data.arrays import Array, Mask
 from motes.data.datasets import is_here
 from motes.data.files import refuse_address
 from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, held_out_of, order_of, points_of
 from motes.data.readings import default_columns
-from motes.data.stored import describe, read_sample
+from motes.data.stored import describe, name_rows, read_sample
 from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation.pairs import Modes
 from motes.points import PointModel, PointRecipe, PosteriorModel, Truth, truth
@@ -154,6 +154,9 @@ def points_of_file(source: Files, recipe: Recipe, reporter: Reporter | None = No
     frame = read_sample(source, recipe.data.in_memory, recipe.text, reporter)
     table = named_points(frame, name, recipe, to_learn=True)
     _check_enough(table, name)
+    support = Support.of(recipe.data.bounds, table.columns)
+    if support is not None:
+        support.check(table.x, table.columns, name_rows(name, frame))  # before the rows are sorted
     if frame.many is not None:
         convert = lambda rows: named_points(rows, name, recipe, to_learn=False)
         table = replace(table, many=replace(frame.many, convert=convert))
@@ -219,7 +222,7 @@ def named_points(frame: Frame, name: str, recipe: Recipe, *, to_learn: bool) -> 
     """Convert rows to points, all numbers except the label column."""
     joint = isinstance(recipe, PointRecipe) and recipe.conditions.learned  # all conditional distributions are learned
     given = () if joint else recipe.data.given
-    table = points_of(frame, f"'{name}'", recipe.data.label, given, to_learn=to_learn)
+    table = points_of(frame, name_rows(name, frame), recipe.data.label, given, to_learn=to_learn)
     if len(table.columns) < 2 and not given:  # the figures of a run draw points in the plane
         raise DataError(f"'{name}' has 1 column; expected two or more numeric columns. In Python, one is enough.")
     return table
@@ -306,10 +309,14 @@ def _source_name(model: Model, given: str | Path | None) -> str:
     name = str(given or model.source)
     if not name:
         raise UsageError(
-            "this model was trained on rows in memory. Give these, or a shape, a data set or a file as SOURCE."
+            "this model was trained on rows in memory. Pass them, as in model.evaluate(rows); on the command line, "
+            "give a shape, a data set or a file as SOURCE."
         )
     if given is None and not is_here(name) and name not in SHAPES:
-        raise UsageError(f"the data of this model, '{name}', is not here. Give it as SOURCE.")
+        raise UsageError(
+            f"the data of this model, '{name}', is not here. Pass its rows, as in model.evaluate(rows); on the command "
+            "line, give the file as SOURCE."
+        )
     return name
 
 
@@ -339,7 +346,10 @@ def _split_halves(whole: Source[Rows]) -> Source[Rows]:
     """Split all rows in halves; one half replaces the training rows, which are not available."""
     order = np.random.default_rng([whole.seed, 314159]).permutation(len(whole.training))
     one, other = (whole.training.take(np.sort(half)) for half in (order[::2], order[1::2]))
-    note = "the training rows are not available, so half of the given rows replaces them and memorisation is not seen."
+    note = (
+        "the training rows are not available, so half of the given rows replaces them and memorisation is not seen. "
+        "Pass the training rows to see it."
+    )
     return replace(whole, training=one, held_out=other, notes=(*whole.notes, note), known=False)
 
 

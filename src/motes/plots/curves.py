@@ -408,7 +408,9 @@ def seed_panels(
         ax.tick_params(axis="y", length=0, labelleft=place % across == 1 or across == 1, labelcolor=look.foreground)
         canvas.dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
     dot = Line2D([], [], color=look.muted, marker="o", markersize=4, linestyle="", label="seeds")
-    bar = Line2D([], [], color=look.foreground, marker="D", markersize=5, linewidth=1.6, label="mean, 95 % interval")
+    count = max(len(own) for seeds in values.values() for own in seeds)
+    words = f"mean of {count} seeds, 95 % interval" if count > 1 else "mean"
+    bar = Line2D([], [], color=look.foreground, marker="D", markersize=5, linewidth=1.6, label=words)
     line = Line2D([], [], color=look.accent, linewidth=1.4, linestyle=DASHES, label="reference value")
     canvas.add_legend(figure, look, size=9, handles=[dot, bar, line], loc="outside lower right", ncols=3)
     return figure

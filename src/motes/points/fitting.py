@@ -220,7 +220,7 @@ def _write_rows(many: ManyRows, points: _PreparedPoints, rows: Rows, session: Fi
 
     def is_learned(some: Table) -> NDArray[np.bool_]:
         if units.support is not None:
-            units.support.check(some.x, some.columns, session.name)
+            units.support.check(some.x, some.columns, f"a block of {session.name}")
         return ~np.isin(content_keys(frame_of(some, LABEL)), held)
 
     kept = many.only(is_learned, hashlib.sha256(held.tobytes()).hexdigest())

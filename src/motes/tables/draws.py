@@ -240,7 +240,7 @@ def draw_blocks(
             rows = schema.put(rows, requested.row.take(np.zeros(len(chosen), np.int64)))
         return DrawnRows(rows.columns, effective, evidence)
 
-    left, number, failed, keys = n, 0, 0, Keys(schema)
+    left, number, failed, keys, waiting = n, 0, 0, Keys(schema), list[DrawnRows]()
     while left:
         for rows in _in_turn(work, range(number, number - (-left // most))):
             obeying = len(rows)
@@ -262,8 +262,11 @@ def draw_blocks(
                 )
                 raise UsageError(f"{message}; expected {expected}.")
             m = min(left, len(rows))
-            yield DrawnRows(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
+            waiting.append(DrawnRows(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence))
             left -= m
+            if not failed or not left:  # nothing leaves before the condition is known to be possible
+                yield from waiting
+                waiting.clear()
 
 
 def _describe(given: Mapping[str, Any]) -> str:

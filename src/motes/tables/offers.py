@@ -276,7 +276,7 @@ class _Search:
                 continue
             for name in numbers:
                 x, here = self.x[name], ~np.isnan(self.x[name]) & ~series.missing
-                if name == kind.column or len(np.unique(x[here])) <= len(np.unique(codes[here])):
+                if name == kind.column or not 1 < len(np.unique(codes[here])) < len(np.unique(x[here])):
                     continue
                 x, own = x[here], codes[here]
                 if _bands(x[:FIRST], own[:FIRST]) is None or (bands := _bands(x, own)) is None:

@@ -20,10 +20,12 @@ page(() => {
   const found = [0, 1].map((j) => weights.reduce((total, w, i) => total + w * draws[2 * i + j], 0) / sum);
   const spread = Math.sqrt(weights.reduce((total, w, i) => total + w * ((draws[2 * i] - found[0]) ** 2 + (draws[2 * i + 1] - found[1]) ** 2), 0) / sum / 2);
   plane.clear();
+  for (const [one, other] of [[x0, xk], [xk, x0]]) one.button.classList.toggle("left", one.at[0] < other.at[0] && one.at[0] > -2.5); // away from the rings
   if (id("prior").checked) {
     for (const times of [1, 2]) plane.circle(centre, times * wide, "soft", { width: 1.2, dash: [3, 4] });
     plane.dots(draws.slice(0, 1600), "soft", { size: 1.3, alpha: 0.4 });
-    plane.text("q(xₖ₋₁ | x₀)", [centre[0], centre[1] - wide], "soft", { align: "center", dy: 11 });
+    const side = centre[1] < 0 ? 1 : -1; // of the rings, where the picture has room
+    plane.text("q(xₖ₋₁ | x₀)", [centre[0], centre[1] + side * 2 * wide], "soft", { align: "center", dy: -11 * side });
   }
   if (id("dots").checked) plane.dots(draws, "ink", { size: 2.2, alpha: 0.9, weights });
   plane.line([...x0.at, ...mean, ...xk.at], "line", { width: 1.5 });
