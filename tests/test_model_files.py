@@ -53,7 +53,7 @@ def rows(n=120):
         "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(7 * rng.integers(0, 60, n) + rng.integers(0, 5, n), "D"),
         "yes": rng.random(n) < 0.3,
         "low": low,
-        "high": low + rng.integers(0, 20, n),
+        "high": low + rng.integers(0, 5, n),
         "one": 1,
         "number": np.arange(n),
         "name": [f"Ann {k}" for k in range(n)],

@@ -19,6 +19,7 @@ from motes.evaluation.tables import evaluate_tables
 from motes.plots import write_page
 from motes.plots.report import _environment, page
 from motes.plots.svg import cloud, element, heat_map, histogram, tick_text, ticks
+from motes.rasters import ticks_of_long_range
 from motes.tables.schema import Schema
 from pages import Page, check_numbers, check_page
 
@@ -395,6 +396,13 @@ def test_ticks_are_few_round_and_inside(low, span):
     step = np.diff(found)[0]
     assert f"{step:.0e}"[0] in "125"
     assert step == pytest.approx(float(f"{step:.0e}"), rel=1e-4)
+
+
+def test_ticks_of_a_long_range_keep_a_character_between_them():
+    edges, places = np.array([-1000.0, 0.0, 1000.0]), np.array([0.0, 0.5, 1.0])
+    shown = lambda letters: [text for _, text in ticks_of_long_range(edges, places, letters)]
+    assert shown(44) == ["-1e+03", "1e+03", "-100"]  # 4.4 of 44 characters are between the centres of -100 and 100
+    assert shown(46) == ["-1e+03", "1e+03", "-100", "100"]
 
 
 @pytest.mark.parametrize("text", [EVIL, "</style>", "\x00\x08", "a\u202eb", "&lt;", '" onload="x'])
