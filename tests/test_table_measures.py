@@ -155,7 +155,7 @@ def test_a_pair_with_the_same_association_in_which_other_values_go_together_is_f
 
 
 def test_the_blocks_of_permuted_rows_are_as_large_as_the_two_tables():
-    # By chance, Q of two independent numbers is (1 / n + 1 / m) chi^2_1; the mean of the cube root of chi^2_1 is 0.8024.
+    # By chance, Q of two independent numbers is (1 / n + 1 / m) X for X ~ chi^2_1; the mean of cbrt(X) is 0.8024.
     x, layout = rng_of(10).normal(size=(2000, 2)), FeatureLayout(np.zeros(2, bool), (0, 0), np.zeros(2, bool))
     found = compare_associations(("a", "b"), layout, x[:1500], x[1500:], rng_of(11))
     assert found.centre == pytest.approx([0.8024 * np.cbrt(1 / 1500 + 1 / 500)], rel=0.1)
@@ -264,7 +264,7 @@ def test_the_difference_of_likelihoods_is_tested_as_welch_did():
     both = stats.ttest_ind(training, held_out, equal_var=False).confidence_interval()
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(both))
     assert found.difference == pytest.approx(training.mean() - held_out.mean())
-    graded = [likelihoods(held_out, held_out + 0.6, d).judged(Adjustment(1.0, 0.0))[1].severity for d in (2, 4, 20)]
+    graded = [likelihoods(held_out, held_out + 1.2, d).judged(Adjustment(1.0, 0.0))[1].severity for d in (4, 9, 30)]
     assert graded == ["large", "moderate", "small"]  # by nats per column: above 0.25, above 0.05, at most 0.05
     own = stats.t.interval(0.95, 29, held_out.mean(), stats.sem(held_out))
     assert (found.held_out.low, found.held_out.high) == pytest.approx(own)
