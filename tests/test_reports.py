@@ -98,7 +98,6 @@ def bad(parts, fast):
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_second_draw_raises_no_alarm(good):
     assert good.severity == "good" and good.p_value > 0.05
     assert good.headline == "No difference between synthetic and real rows was found."
@@ -107,7 +106,6 @@ def test_a_second_draw_raises_no_alarm(good):
     assert [key for key, one in good.verdicts.items() if not one.seen] == []  # each says what it would have seen
 
 
-@pytest.mark.slow
 def test_every_fault_is_found(bad):
     assert {key for key, one in bad.verdicts.items() if one.differs} == set(bad.verdicts)
     columns = {column.name: column for column in bad.details.columns}
@@ -287,7 +285,6 @@ def test_numbers_near_the_largest_float_are_no_error(fast):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-@pytest.mark.slow
 def test_in_json_and_in_a_terminal(good, bad):
     for found in (good, bad):
         plain, text = json.loads(json.dumps(found.to_dict(), allow_nan=False)), str(found)
