@@ -109,6 +109,8 @@ def test_a_second_draw_raises_no_alarm(good):
 def test_every_fault_is_found(bad):
     assert {key for key, one in bad.verdicts.items() if one.differs} == set(bad.verdicts)
     columns = {column.name: column for column in bad.details.columns}
+    measures = {entry.name: entry.measure for entry in bad.entries if entry.section == "columns"}
+    assert measures["age"] == "Kolmogorov-Smirnov distance" and measures[EVIL] == "total variation distance"
     assert "too high" in columns["count"].verdict.text and columns["count"].verdict.severity == "large"
     assert "'b'" in columns[EVIL].verdict.text and columns[EVIL].contrast.difference < 0
     assert {name for name, column in columns.items() if not column.verdict.differs} >= {"age", "day", "fixed"}
@@ -329,6 +331,7 @@ def test_the_page_is_well_formed_and_in_order(written):
     places += [said.index(word) for word in ("The distance from each row", "Ten synthetic rows", "How it was measured")]
     assert places == sorted(places)
     assert all(column.name in said for column in found.details.columns)
+    assert ("Importance: " in text) == found.verdicts["classifier"].differs
     assert "±" not in said and "takes all tests of this report into account" in said
     assert "2026-05-17" in said and "2000" in said and found.version in said
 
