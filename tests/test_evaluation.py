@@ -146,7 +146,9 @@ def test_mmd_squared_is_the_u_statistic_written_out(n, m):
     widths = np.median(cdist(b, b)[np.triu_indices(m, 1)]) * 2.0 ** np.arange(-2, 3)
     k = lambda x, y: np.mean([np.exp(-(cdist(x, y) ** 2) / (2 * w**2)) for w in widths], axis=0)
     within = lambda x: (k(x, x).sum() - len(x)) / (len(x) * (len(x) - 1))
-    assert np.isclose(mmd_squared(a, b), within(a) + within(b) - 2 * k(a, b).mean(), atol=1e-12)
+    found = mmd_squared(a, b)
+    assert np.isclose(found, within(a) + within(b) - 2 * k(a, b).mean(), atol=1e-12)
+    assert np.isclose(found.high - found, found - found.low) and found.low < found
 
 
 @pytest.mark.parametrize(("n", "m", "k", "dim"), [(60, 60, 5, 2), (40, 70, 3, 5), (9, 50, 1, 1)])

@@ -546,6 +546,12 @@ def test_lines_of_pairs_are_of_numbers_alone():
         plots.pairs(columns, contours=(1.5,))
 
 
+def test_an_axis_of_dates_has_its_ends_and_its_middle():
+    days = np.arange("2024-01-10", "2024-12-20", dtype="datetime64[D]").astype("datetime64[us]")
+    ticks = plots.pairs({"day": days, "x": np.arange(len(days))}).axes[0].get_xticklabels()
+    assert [tick.get_text()[:7] for tick in ticks] == ["2024-01", "2024-06", "2024-12"]
+
+
 # ---- figures of a diagnosis: the numbers that they are given, on scales that can be compared
 
 NOISE = np.geomspace(0.02, 20, 12)

@@ -268,6 +268,9 @@ def test_the_difference_of_likelihoods_is_tested_as_welch_did():
     both = stats.ttest_ind(training, held_out, equal_var=False).confidence_interval()
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(both))
     assert found.difference == pytest.approx(training.mean() - held_out.mean())
+    # Of four sections, each is tested at a quarter of 5 %, on one side.
+    adjusted, wider = found.judged(Adjustment(4.0, 0.0))[2], stats.norm.isf(0.05 / 4) / stats.norm.isf(0.025)
+    assert adjusted.high - adjusted == pytest.approx(wider * (found.difference.high - found.difference))
     own = stats.t.interval(0.95, 29, held_out.mean(), stats.sem(held_out))
     assert (found.held_out.low, found.held_out.high) == pytest.approx(own)
 
