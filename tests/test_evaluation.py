@@ -105,6 +105,15 @@ def test_energy_distance_is_scipys_on_a_line(n, m):
     assert np.isclose(energy_distance(a, b), stats.energy_distance(a[:, 0] / b.std(), b[:, 0] / b.std()), atol=1e-9)
 
 
+def test_the_interval_of_the_energy_distance_is_that_of_a_jackknife():
+    a, b = normal(150, 1, 1, 3), normal(100, 1, 2)
+    square = lambda a, b: stats.energy_distance(a[:, 0] / b.std(), b[:, 0] / b.std()) ** 2
+    without = [square(np.delete(a, j, 0), b) for j in range(150)], [square(a, np.delete(b, j, 0)) for j in range(100)]
+    error = np.sqrt(sum((len(one) - 1) * np.var(one) for one in without))
+    found = energy_distance(a, b)
+    assert found.high**2 - found**2 == pytest.approx(1.96 * error, rel=0.1)
+
+
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (3, 4), (1, 5), (7, 9)])
 def test_sliced_w2_on_a_line_is_that_of_the_cheapest_matching(n, m):
     a, b = normal(n, 1, 1, 0.5), normal(m, 1, 2)
