@@ -18,7 +18,7 @@ from motes.evaluation.points import evaluate_points
 from motes.evaluation.tables import evaluate_tables
 from motes.plots import write_page
 from motes.plots.report import _environment, page
-from motes.plots.svg import cloud, element, heat_map, histogram, tick_text, ticks
+from motes.plots.svg import cloud, difference_map, element, heat_map, histogram, tick_text, ticks
 from motes.rasters import ticks_of_long_range
 from motes.tables.schema import Schema
 from pages import Page, check_numbers, check_page
@@ -534,3 +534,8 @@ def test_points_stand_at_their_places():
     corner, other = at
     side = (other[0] - corner[0]) * 4  # a quarter of the way to the right, and three quarters up
     assert side > 100 and corner[1] - other[1] == pytest.approx(0.75 * side, abs=0.2)
+    cells = Page(difference_map(np.diag([0.6, 0, 0, -0.6]), low, high, "")).of("path")
+    first = {cell["class"]: [float(word) for word in re.findall(r"[\d.]+", cell["d"])[:3]] for cell in cells}
+    quarter, top = side / 4, corner[1] - side
+    assert first["more-synthetic"] == pytest.approx([corner[0], top, quarter], abs=0.2)
+    assert first["more-real"] == pytest.approx([corner[0] + 3 * quarter, top + 3 * quarter, quarter], abs=0.2)
