@@ -69,6 +69,17 @@ def annotated(source: str) -> set[tuple[int, int]]:
     return places
 
 
+def statement(source: str, line: int) -> set[int]:
+    """The lines of the innermost statement around a line; of a function or a loop, those above its body."""
+    found = set(range(line, line + 1))
+    for node in ast.walk(ast.parse(source)):  # from the outermost to the innermost
+        if isinstance(node, ast.stmt):
+            last = node.body[0].lineno - 1 if getattr(node, "body", None) else node.end_lineno
+            if node.lineno <= line <= last:
+                found = set(range(node.lineno, last + 1))
+    return found
+
+
 def mutants_of(checkout: Path) -> list[tuple[str, str, int, int, int]]:
     """Each mutant: module, operator, its number among those of the operator there, first line and last line."""
     found = []
@@ -142,11 +153,13 @@ def main() -> None:
 
         def judge(mutant: tuple[str, str, int, int, int]) -> None:
             module, operator, number, first, last = mutant
-            wanted = set(range(first, last + 1))
-            tests = [name for name, lines, _ in traced if wanted & set(lines.get(module, ()))]
             place = free.get()
             path = place / module
             source = path.read_text(encoding="utf-8")
+            tests = []
+            # Nothing runs on a line such as the `*,` of a signature; the rest of its statement says who runs it.
+            for wanted in (set(range(first, last + 1)), statement(source, first)):
+                tests = tests or [name for name, lines, _ in traced if wanted & set(lines.get(module, ()))]
             try:
                 mutated = mutate_code(source, get_operator(operator)(), number)
                 path.write_text(mutated, encoding="utf-8")

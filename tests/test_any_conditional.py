@@ -73,7 +73,7 @@ MASKS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(but=["likelihood"])
 @pytest.mark.parametrize("which", MASKS)
 def test_the_exact_conditional_is_scored_and_drawn(exact, which):
     there = np.array(MASKS[which])

@@ -109,10 +109,12 @@ def test_scores_of_points_given_a_class_are_those_of_python(model, saved, motes_
     np.testing.assert_allclose(np.load("scores.npy")[:, 0], model("points").score_samples(x, label=1), rtol=1e-5)
 
 
-def test_filled_in_rows_are_those_of_python(ask, model, saved):
-    ask("impute", "table", "holes.csv", "--out", "filled.csv", "--draws", 2, "--seed", 4)
+def test_filled_in_rows_are_those_of_python(motes_command, model, saved):
+    words = (saved / "table.safetensors", saved / "holes.csv", "--out", "filled.csv", "--draws", 3, "--seed", 4)
+    code, _, err = motes_command("impute", *words)
+    assert code == 0 and "filling in: 6/6 rows" in err
     filled, holes = pd.read_csv("filled.csv"), pd.read_csv(saved / "holes.csv")
-    for number, expected in enumerate(model("table").impute(holes, draws=2, seed=4), 1):
+    for number, expected in enumerate(model("table").impute(holes, draws=3, seed=4), 1):
         mine = filled[filled["draw"] == number].drop(columns="draw").reset_index(drop=True)
         pd.testing.assert_frame_equal(mine, expected)
 

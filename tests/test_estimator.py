@@ -48,9 +48,10 @@ def people():
 
 @pytest.fixture(scope="module")
 def letters():
-    """Two columns of labels, one of which has three rare values in the last rows, and a class of each row."""
+    """Labels, three of which are rare and in the last rows, labels with an order, and a class of each row."""
     rng = np.random.default_rng(5)
     table = pd.DataFrame({"a": rng.choice(list("uvw"), 60, p=[0.5, 0.3, 0.2]), "b": rng.choice(list("pq"), 60)})
+    table["b"] = pd.Categorical(table["b"], list("pq"), ordered=True)
     table.loc[57:, "a"] = ["x", "y", "z"]
     return table, np.where(np.arange(60) % 3 == 0, "no", "yes")
 

@@ -105,6 +105,15 @@ def test_energy_distance_is_scipys_on_a_line(n, m):
     assert np.isclose(energy_distance(a, b), stats.energy_distance(a[:, 0] / b.std(), b[:, 0] / b.std()), atol=1e-9)
 
 
+def test_the_interval_of_the_energy_distance_is_that_of_a_jackknife():
+    a, b = normal(150, 1, 1, 3), normal(100, 1, 2)
+    square = lambda a, b: stats.energy_distance(a[:, 0] / b.std(), b[:, 0] / b.std()) ** 2
+    without = [square(np.delete(a, j, 0), b) for j in range(150)], [square(a, np.delete(b, j, 0)) for j in range(100)]
+    error = np.sqrt(sum((len(one) - 1) * np.var(one) for one in without))
+    found = energy_distance(a, b)
+    assert found.high**2 - found**2 == pytest.approx(1.96 * error, rel=0.1)
+
+
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (3, 4), (1, 5), (7, 9)])
 def test_sliced_w2_on_a_line_is_that_of_the_cheapest_matching(n, m):
     a, b = normal(n, 1, 1, 0.5), normal(m, 1, 2)
@@ -146,7 +155,9 @@ def test_mmd_squared_is_the_u_statistic_written_out(n, m):
     widths = np.median(cdist(b, b)[np.triu_indices(m, 1)]) * 2.0 ** np.arange(-2, 3)
     k = lambda x, y: np.mean([np.exp(-(cdist(x, y) ** 2) / (2 * w**2)) for w in widths], axis=0)
     within = lambda x: (k(x, x).sum() - len(x)) / (len(x) * (len(x) - 1))
-    assert np.isclose(mmd_squared(a, b), within(a) + within(b) - 2 * k(a, b).mean(), atol=1e-12)
+    found = mmd_squared(a, b)
+    assert np.isclose(found, within(a) + within(b) - 2 * k(a, b).mean(), atol=1e-12)
+    assert np.isclose(found.high - found, found - found.low) and found.low < found
 
 
 @pytest.mark.parametrize(("n", "m", "k", "dim"), [(60, 60, 5, 2), (40, 70, 3, 5), (9, 50, 1, 1)])

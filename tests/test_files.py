@@ -415,6 +415,14 @@ def test_parquet_in_row_groups_with_its_own_categories(tmp_path):
     assert cells(read_frame(tmp_path / "t.parquet")) == table.to_pydict()
 
 
+def test_parquet_is_written_in_row_groups_of_at_least_a_block(tmp_path):
+    with writing(tmp_path / "t.parquet") as write:
+        for _ in range(5):
+            write(as_frame({"x": np.arange(40_000)}))
+    file = parquet.ParquetFile(tmp_path / "t.parquet").metadata
+    assert [file.row_group(i).num_rows for i in range(file.num_row_groups)] == [80_000, 80_000, 40_000]
+
+
 def test_parquet_is_never_in_memory_twice(tmp_path):
     # Arrow's own memory counts too: at no time more than the columns and two of them besides.
     n, d = 50_000, 20

@@ -196,7 +196,6 @@ def test_the_stated_error_is_that_of_independent_rows():
     assert abs(np.std(runs) / once.nats_error - 1) < 0.45
 
 
-@pytest.mark.slow
 def test_levels_run_from_the_lowest_to_that_of_the_end():
     t, noise = noise_levels(VE, 0.01, 10)
     np.testing.assert_allclose(noise, np.geomspace(0.01, 10.0, 10), rtol=1e-4)

@@ -25,6 +25,7 @@ def table():
     moments = pd.to_datetime(days) + pd.to_timedelta(rng.integers(480, 1200, N), "min")
     moments = pd.Series(moments)
     moments[rng.random(N) < 0.1] = None
+    moments[0] = pd.Timestamp(NOON).floor("min")
     return pd.DataFrame(
         {
             "age": rng.integers(18, 80, N),
@@ -52,7 +53,7 @@ def span(first, last):
     return lambda column: column.between(pd.Timestamp(first), pd.Timestamp(last))
 
 
-NOON, MORNING = "2020-05-06T12:00", "2021-11-10T10:30"
+NOON, MORNING = "2020-05-06T12:06:20", "2021-11-10T10:30"  # the first is between two minutes
 
 # name -> column, condition, what it says of a pandas column, whether one interval of y is all of it
 CASES = {

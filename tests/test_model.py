@@ -295,7 +295,7 @@ def test_a_model_shows_itself_on_one_screen(people, moons):
         assert repr(model).startswith(f"{name}({len(model.columns)} columns, ")
         assert len(repr(model)) < 120
     betas = motes.points.DiscreteVP(np.full(1000, 0.01))
-    for one in (motes.truth("moons"), motes.truth("checkerboard"), betas, people.schema):
+    for one in (motes.truth("moons"), motes.truth("checkerboard"), betas, people.schema, people.training):
         assert "\n" not in repr(one) and len(repr(one)) < 500
 
 

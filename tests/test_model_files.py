@@ -53,7 +53,7 @@ def rows(n=120):
         "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(7 * rng.integers(0, 60, n) + rng.integers(0, 5, n), "D"),
         "yes": rng.random(n) < 0.3,
         "low": low,
-        "high": low + rng.integers(0, 20, n),
+        "high": low + rng.integers(0, 5, n),
         "one": 1,
         "number": np.arange(n),
         "name": [f"Ann {k}" for k in range(n)],
@@ -320,6 +320,19 @@ def without(name):
     return lambda tensors, about: ({key: array for key, array in tensors.items() if key != name}, about)
 
 
+def in_rule(tensors, about):
+    """An inequality that fewer rows obey than have a gap."""
+    schema = json.loads(about["schema"])
+    schema["rules"][0]["fields"]["share"] = 0.8
+    return tensors, about | {"schema": json.dumps(schema)}
+
+
+def in_patterns(tensors, about):
+    """Fewer rows without a missing entry."""
+    weights = json.loads(about["schema"])["missing_patterns"]["fields"]["weights"]["name"]
+    return in_array(f"schema.{weights}", 0.5)(tensors, about)
+
+
 WRONG = {
     "a mean that is none": ("points", in_array("standardiser.mean", np.nan), "standardiser"),
     "a scale of 0, as of a constant column": ("points", in_array("standardiser.scale", 0.0), "network"),
@@ -346,6 +359,9 @@ WRONG = {
     "a recipe of points": ("table", in_recipe("data", "encode", False), "recipe"),
     "an order that is none": ("table", in_array("order", 1), "order"),
     "a bias that is none": ("table", in_array("bias.0", np.nan), "biases"),
+    "biases of one group of parts": ("table", without("bias.1"), "its biases"),
+    "gaps of 80 % of the rows": ("table", in_rule, "the gaps of an inequality"),
+    "patterns of fewer rows": ("table", in_patterns, "which entries are missing together"),
     "a covariance below 0": ("table", in_array("base.covariances", -1.0), "covariances"),
     "a seed below 0": ("table", lambda t, a: (t, a | {"seed": "-1"}), "seed"),
     "an array without entries": (

@@ -5,6 +5,7 @@ import pytest
 
 import motes
 from motes.data.tables import Standardiser
+from motes.drawing import check_imputing
 from motes.errors import DataError, UsageError
 from motes.points.exact import GaussianOracle
 from motes.points.model import PointModel, box_of
@@ -103,6 +104,10 @@ def test_rows_that_cannot_be_filled_in_are_named(small_model):
         small_model.impute(np.zeros((2, 3)))
     with pytest.raises(DataError, match="the data, row 2, column 'y': got inf"):
         small_model.impute([[0, 0], [0, np.inf]])
+    named = PointModel(small_model.denoiser, Standardiser(MEAN, SCALE), ("draw", "y"), small_model.recipe)
+    check_imputing(named, 1)
+    with pytest.raises(UsageError, match="needed for the number of the draw"):
+        check_imputing(named, 2)
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ from motes.evaluation.points import evaluate_points
 from motes.evaluation.tables import evaluate_tables
 from motes.plots import write_page
 from motes.plots.report import _environment, page
-from motes.plots.svg import cloud, element, heat_map, histogram, tick_text, ticks
+from motes.plots.svg import cloud, difference_map, element, heat_map, histogram, tick_text, ticks
+from motes.rasters import ticks_of_long_range
 from motes.tables.schema import Schema
 from pages import Page, check_numbers, check_page
 
@@ -97,7 +98,6 @@ def bad(parts, fast):
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_second_draw_raises_no_alarm(good):
     assert good.severity == "good" and good.p_value > 0.05
     assert good.headline == "No difference between synthetic and real rows was found."
@@ -106,10 +106,11 @@ def test_a_second_draw_raises_no_alarm(good):
     assert [key for key, one in good.verdicts.items() if not one.seen] == []  # each says what it would have seen
 
 
-@pytest.mark.slow
 def test_every_fault_is_found(bad):
     assert {key for key, one in bad.verdicts.items() if one.differs} == set(bad.verdicts)
     columns = {column.name: column for column in bad.details.columns}
+    measures = {entry.name: entry.measure for entry in bad.entries if entry.section == "columns"}
+    assert measures["age"] == "Kolmogorov-Smirnov distance" and measures[EVIL] == "total variation distance"
     assert "too high" in columns["count"].verdict.text and columns["count"].verdict.severity == "large"
     assert "'b'" in columns[EVIL].verdict.text and columns[EVIL].contrast.difference < 0
     assert {name for name, column in columns.items() if not column.verdict.differs} >= {"age", "day", "fixed"}
@@ -165,6 +166,7 @@ def test_tables_of_20_rows_are_evaluated_and_say_what_could_not_be_told(fast, he
             "could not be determined: got"
         )
     assert f"got {held_out} held-out rows; at least 20 are needed" in str(found)
+    assert not any("most frequent of" in note for note in found.notes)  # two labels of the target are all
     assert found.verdicts["columns"].detectable > 0.3 and found.verdicts["copies"].p_value is not None
     assert found.headline == "No difference between synthetic and real rows was found."
     json.dumps(found.to_dict(), allow_nan=False)
@@ -285,7 +287,6 @@ def test_numbers_near_the_largest_float_are_no_error(fast):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-@pytest.mark.slow
 def test_in_json_and_in_a_terminal(good, bad):
     for found in (good, bad):
         plain, text = json.loads(json.dumps(found.to_dict(), allow_nan=False)), str(found)
@@ -330,6 +331,8 @@ def test_the_page_is_well_formed_and_in_order(written):
     places += [said.index(word) for word in ("The distance from each row", "Ten synthetic rows", "How it was measured")]
     assert places == sorted(places)
     assert all(column.name in said for column in found.details.columns)
+    first = next(iter(found.details.classifier.importance))  # the most discriminative column
+    assert (f"Importance: {first} " in text) == found.verdicts["classifier"].differs
     assert "±" not in said and "takes all tests of this report into account" in said
     assert "2026-05-17" in said and "2000" in said and found.version in said
 
@@ -395,6 +398,13 @@ def test_ticks_are_few_round_and_inside(low, span):
     step = np.diff(found)[0]
     assert f"{step:.0e}"[0] in "125"
     assert step == pytest.approx(float(f"{step:.0e}"), rel=1e-4)
+
+
+def test_ticks_of_a_long_range_keep_a_character_between_them():
+    edges, places = np.array([-1000.0, 0.0, 1000.0]), np.array([0.0, 0.5, 1.0])
+    shown = lambda letters: [text for _, text in ticks_of_long_range(edges, places, letters)]
+    assert shown(44) == ["-1e+03", "1e+03", "-100"]  # 4.4 of 44 characters are between the centres of -100 and 100
+    assert shown(46) == ["-1e+03", "1e+03", "-100", "100"]
 
 
 @pytest.mark.parametrize("text", [EVIL, "</style>", "\x00\x08", "a\u202eb", "&lt;", '" onload="x'])
@@ -524,3 +534,8 @@ def test_points_stand_at_their_places():
     corner, other = at
     side = (other[0] - corner[0]) * 4  # a quarter of the way to the right, and three quarters up
     assert side > 100 and corner[1] - other[1] == pytest.approx(0.75 * side, abs=0.2)
+    cells = Page(difference_map(np.diag([0.6, 0, 0, -0.6]), low, high, "")).of("path")
+    first = {cell["class"]: [float(word) for word in re.findall(r"[\d.]+", cell["d"])[:3]] for cell in cells}
+    quarter, top = side / 4, corner[1] - side
+    assert first["more-synthetic"] == pytest.approx([corner[0], top, quarter], abs=0.2)
+    assert first["more-real"] == pytest.approx([corner[0] + 3 * quarter, top + 3 * quarter, quarter], abs=0.2)

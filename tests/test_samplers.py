@@ -346,7 +346,6 @@ def test_an_option_out_of_range_is_an_error(make, says):
         make()
 
 
-@pytest.mark.slow
 def test_churn_adds_no_noise_outside_its_levels():
     x, t, s = jnp.array([0.3, -0.8]), jnp.asarray(0.6), jnp.asarray(0.5)
     grid = UniformGrid(10)(VE)

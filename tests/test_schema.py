@@ -64,6 +64,18 @@ FOUND = {
 }  # fmt: skip
 
 
+WHY = {
+    "real": "numbers from -4.799 to 9.132", "positive": "numbers from 0.04087 to 17.72",
+    "zeros": "numbers from 0 to 25.13, 0 in 44%", "share": "between 0 and 1, from 0 to 1",
+    "heavy": "numbers from -24.09 to 18.67", "few": "8 distinct whole numbers from 0 to 7",
+    "many": "338 distinct whole numbers from 118 to 876", "skewed": "376 distinct whole numbers from 0 to 9018",
+    "cents": "numbers from 0.38 to 107.9, 2 decimals", "flag": "true in 10% of the rows", "word": "3 labels",
+    "size": "3 labels, in order", "day": "dates from 2020-01-01 to 2022-09-26",
+    "second": "dates from 2020-01-05T11:22:58 to 2023-03-02T14:27:16",
+    "fixed": "7 in all 600 rows that have a value", "nothing": "no row has a value",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def frame():
     return frame_of()
@@ -91,7 +103,8 @@ def test_every_kind_is_inferred_and_says_why(frame, schema):
     with pytest.raises(UsageError, match="column 'fixed' is not learned"):
         schema.parts_of("fixed")
     message = {row["name"]: row for row in schema.described()}
-    assert list(message) == list(FOUND) and all(row["why"] for row in message.values())
+    assert list(message) == list(FOUND) and {name: row["why"] for name, row in message.items()} == WHY
+    assert message["zeros"]["becomes"].startswith("26 bins, logarithm, 1 value apart")
     assert message["real"]["missing"] == 0.2 and message["fixed"]["becomes"] == "kept aside"
     assert schema.warnings == [
         "column 'fixed': constant: kept aside and returned unchanged.",

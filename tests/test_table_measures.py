@@ -14,8 +14,12 @@ from motes.evaluation import associations as interactions
 from motes.evaluation.associations import FeatureLayout, associations, compare_associations
 from motes.evaluation.marginals import distance, normal_scores
 from motes.evaluation.metrics import c2st_of_columns
+from motes.evaluation.posteriors import Calibration
 from motes.evaluation.privacy import (
+    ClosestRecords,
+    Copies,
     Task,
+    Utility,
     closest_distances,
     closest_records,
     count_copies,
@@ -24,8 +28,8 @@ from motes.evaluation.privacy import (
     utility,
     weighted_auc,
 )
-from motes.evaluation.results import Verdict
-from motes.evaluation.tables import likelihoods
+from motes.evaluation.results import Adjustment, Metric, Verdict
+from motes.evaluation.tables import ClassifierResult, likelihoods
 
 N = 300
 
@@ -154,6 +158,13 @@ def test_a_pair_with_the_same_association_in_which_other_values_go_together_is_f
     assert found.p_values[5] < 0.01 and found.distance[5] > 0.5
 
 
+def test_the_blocks_of_permuted_rows_are_as_large_as_the_two_tables():
+    # By chance, Q of two independent numbers is (1 / n + 1 / m) X for X ~ chi^2_1; the mean of cbrt(X) is 0.8024.
+    x, layout = rng_of(10).normal(size=(2000, 2)), FeatureLayout(np.zeros(2, bool), (0, 0), np.zeros(2, bool))
+    found = compare_associations(("a", "b"), layout, x[:1500], x[1500:], rng_of(11))
+    assert found.centre == pytest.approx([0.8024 * np.cbrt(1 / 1500 + 1 / 500)], rel=0.1)
+
+
 @pytest.mark.long
 def test_a_detectable_association_is_found_in_80_of_100_cases():
     # Found in 80 of 100 cases: fewer than 24 or more than 39 of 40 with probability 0.005.
@@ -257,6 +268,9 @@ def test_the_difference_of_likelihoods_is_tested_as_welch_did():
     both = stats.ttest_ind(training, held_out, equal_var=False).confidence_interval()
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(both))
     assert found.difference == pytest.approx(training.mean() - held_out.mean())
+    # Of four sections, each is tested at a quarter of 5 %, on one side.
+    adjusted, wider = found.judged(Adjustment(4.0, 0.0))[2], stats.norm.isf(0.05 / 4) / stats.norm.isf(0.025)
+    assert adjusted.high - adjusted == pytest.approx(wider * (found.difference.high - found.difference))
     own = stats.t.interval(0.95, 29, held_out.mean(), stats.sem(held_out))
     assert (found.held_out.low, found.held_out.high) == pytest.approx(own)
 
@@ -270,6 +284,45 @@ def test_impossible_rows_are_counted_and_few_rows_are_no_error():
     for wrong in ([np.nan, 1], [np.inf, 1], [[1.0, 2.0]]):
         with pytest.raises(UsageError, match="log_prob of the held-out rows"):
             likelihoods(wrong, np.zeros(50))
+
+
+# --- verdicts -------------------------------------------------------------------------------------------------------
+
+CLEAR, NONE = Adjustment(1.0, 0.0), np.zeros(0, bool)
+
+
+def certain(value):
+    return Metric("metric", value, 0.01, value + 1, 1e-9)
+
+
+def shifted(nats):
+    return likelihoods(*(rng_of(1).normal(at, 1, 999) for at in (0, nats)), columns=6)
+
+
+def with_width(width):
+    return Calibration(("a",), np.zeros((9, 2), int), 9, (certain(width),), np.ones(2)).tests[0].verdict
+
+
+SIZED = {  # smallest moderate and large size, and the verdict on a significant difference of a size
+    "accuracy": (0.05, 0.2, lambda s: ClassifierResult(certain(0.5 + s), 0.5, {"a": 0.1}, 99).judged(CLEAR)[1]),
+    "dcr": (0.02, 0.1, lambda s: ClosestRecords(np.ones(99), np.arange(99.0), certain(0.05 + s)).judged(CLEAR)[1]),
+    "copies": (0.01, 0.05, lambda s: Copies((9, 99), (0, 9), (0, 9), certain(s), NONE, NONE, (0, 9)).judged(CLEAR)[1]),
+    "utility": (
+        0.05,
+        0.2,
+        lambda s: Utility("a", "AUC", *map(certain, (0.8, 0.9, 1 - s, -0.1)), (9, 9)).judged(CLEAR)[1],
+    ),
+    "nats per column": (0.05, 0.25, lambda s: shifted(6 * s).judged(CLEAR)[1]),
+    "narrow posteriors": (0.05, 0.2, lambda s: with_width(1 - s)),
+    "wide posteriors": (0.05, 0.2, lambda s: with_width(1 + s)),
+}
+
+
+@pytest.mark.parametrize("of", SIZED)
+def test_a_difference_is_small_moderate_or_large_by_its_size(of):
+    moderate, large, verdict = SIZED[of]
+    sizes = 0.99 * moderate, 1.01 * moderate, 0.99 * large, 1.01 * large
+    assert [verdict(size).severity for size in sizes] == ["small", "moderate", "moderate", "large"]
 
 
 # --- privacy --------------------------------------------------------------------------------------------------------

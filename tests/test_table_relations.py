@@ -362,6 +362,15 @@ def test_predictions_keep_them(model, data):
     np.testing.assert_array_equal(found, loose)
 
 
+def test_a_gap_of_few_decimal_numbers_keeps_their_shares():
+    rng = np.random.default_rng(3)
+    low, gap = rng.integers(0, 60, 400), rng.integers(0, 5, 400)
+    (rule,) = Schema.fit(pd.DataFrame({"low": low / 10, "high": (low + gap) / 10})).rules
+    assert rule.words == "low <= high <= low + 0.4 in all rows"
+    np.testing.assert_allclose(rule.within, np.bincount(gap) / 400)
+    np.testing.assert_allclose(rule.ends, np.arange(6) / 10 - 0.05, atol=1e-12)
+
+
 @pytest.mark.slow
 def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
     frame = data[["low", "high"]].round(0).astype("Int64")

@@ -718,8 +718,8 @@ def check_table(orders: AnyOrderModel, rows: Encoded) -> None:
     require(all(np.all(np.diff(place[own]) > 0) for own in parts), "its order has a fine part before a coarse one")
     members = len(orders.models.network.hidden)
     shapes = [group.log_masses.shape for group in layout.groups] + [(len(layout.lines), layout.bins.edges.shape[1] - 1)]
-    biases = [one.shape == (members, *shape) for one, shape in zip(orders.bias, shapes, strict=True)]
-    require(all(biases) and all(np.isfinite(one).all() for one in orders.bias), "its biases")
+    biases = [one.shape for one in orders.bias] == [(members, *shape) for shape in shapes]
+    require(biases and all(np.isfinite(one).all() for one in orders.bias), "its biases")
     covariances = np.asarray(base.covariances, np.float64)
     require(all(is_covariance(one) for member in covariances for one in member), "the covariances of its mixture")
     patterns, counts, rules = orders.constraint.patterns, orders.constraint.counts, orders.constraint.rules
