@@ -34,7 +34,7 @@ from motes.tables.network import MaskedModel, MaskedNetwork, knows_labels, skele
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
-from motes.tables.relations import PATTERNS, Inequality, Relation
+from motes.tables.relations import PATTERNS, Exclusion, Inequality, Relation
 from motes.tables.relative import CELLS, LARGEST, is_given, is_group
 from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
@@ -803,6 +803,10 @@ def _check_relations(schema: Schema) -> None:
             gaps = len(rule.ends) == (len(rule.within) + 1 if rule.within else 0) and (np.diff(rule.ends) > 0).all()
             fits = bool(gaps) and all(share > 0 for share in rule.within) and abs(sum(rule.shares) - 1) < SUM
             require(fits and 0 <= rule.share <= 1, "the gaps of an inequality")
+        elif isinstance(rule, Exclusion):
+            codes, counts = rule.codes, [len(kind.own_labels) for kind in columns]
+            fits = codes.ndim == 2 and codes.shape[1] == 2 and bool(((codes >= 0) & (codes < counts)).all())
+            require(fits and len(codes) > 0, "the pairs of an exclusion")
         else:
             given, column = (len(kind.own_labels) for kind in columns)
             codes = rule.codes

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -463,6 +463,8 @@ def _extrapolate_rows(gap: Array) -> float:
 #
 #     x_b = f(x_a)    for each label in the domain of f, in all or nearly all rows with it, and not by chance
 #
+# Pairs of labels may also exclude each other, such as a payment in time and a delay of two months.
+#
 # The domain of a functional dependency contains all labels of a (a car model has one maker). Otherwise it contains
 # certain frequent labels: all Gentoo penguins live on Biscoe.
 
@@ -472,8 +474,10 @@ LARGEST = 2_000_000  # maximum number of pairs of labels of two columns
 EXCEPTIONS = 12.0  # minimum number of labels that would occur with several others by chance, when none does
 SURE = 20.0  # minimum nats by which chance would make one label's rows unlikely
 ROWS = 10  # minimum number of rows of one label
+ABSENT = 20.0  # minimum number of rows expected by chance of a pair of labels that no row has
 MOST = 0.05  # maximum share of exceptions among the rows of one label; BROKEN among all rows
-TARGETS = 8  # maximum number of labels in a message
+TARGETS = 8  # maximum number of labels in a message,
+PAIRS = 3  # and of pairs of labels
 TINY = 1e-300  # replaces a share of 0 in logarithms
 
 
@@ -530,11 +534,40 @@ class Dependency:
         return (self.column,)
 
 
-Rule = Relation | Inequality | Dependency
+@dataclass(frozen=True)
+class Exclusion:
+    """Pairs of labels of two columns that no training row has together, although chance would make many such rows.
+
+    Attributes:
+        first, second: names of the columns.
+        codes: (m, 2), the tokens of each pair.
+        words: the exclusion as a sentence.
+    """
+
+    first: str
+    second: str
+    codes: Codes
+    words: str
+
+    shares: ClassVar[tuple[float, ...]] = (0.0, 1.0)  # of the training rows that break it, and that obey it
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The names of both columns."""
+        return self.first, self.second
+
+    def cases(self, values: Columns) -> NDArray[np.integer]:
+        """Return 0 if broken, otherwise 1, (n,), from the indices of the labels; NaN for missing ones."""
+        first, second = (np.nan_to_num(values[name], nan=-1).astype(np.int64) for name in self.columns)
+        absent = self.codes @ np.array([LARGEST, 1])  # one number for each pair
+        return np.where((first >= 0) & (second >= 0) & np.isin(first * LARGEST + second, absent), 0, 1)
 
 
-def _dependencies_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ...]:
-    """Find the dependencies between the columns of labels, those with the most rows first.
+Rule = Relation | Inequality | Dependency | Exclusion
+
+
+def _rules_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[tuple[Dependency, ...], tuple[Exclusion, ...]]:
+    """Find the dependencies between the columns of labels, those with the most rows first, and exclusions.
 
     Args:
         frame: n training rows.
@@ -545,7 +578,29 @@ def _dependencies_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[Depend
     order = np.random.default_rng([0, 161803]).permutation(len(frame))
     made = (_find_dependency(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
     found = [one for one in made if one is not None]
-    return tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
+    dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
+    related = {frozenset(one.columns) for one in dependencies}
+    pairs = [(a, b) for a, b in combinations(some, 2) if frozenset([a.column, b.column]) not in related]
+    exclusions = (_find_exclusion(a, b, codes[a.column], codes[b.column], order) for a, b in pairs)
+    return dependencies, tuple(one for one in exclusions if one is not None)
+
+
+def _find_exclusion(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.integer]) -> Exclusion | None:
+    """Find the pairs of labels that no row has, although independent columns would have `ABSENT` of them."""
+    shape = len(a.own_labels), len(b.own_labels)
+    if math.prod(shape) > LARGEST:
+        return None
+    counts = _count_pairs(x, y, order[:DEPENDENCY_ROWS], *shape)
+    expected = counts.sum(1, keepdims=True) * counts.sum(0) / max(int(counts.sum()), 1)
+    absent = (counts == 0) & (expected >= ABSENT)
+    if len(order) > DEPENDENCY_ROWS and absent.any():
+        absent &= _count_pairs(x, y, order, *shape) == 0
+    if not absent.any():
+        return None
+    codes = np.argwhere(absent)[np.argsort(-expected[absent], kind="stable")].astype(np.int32)
+    cases = [f"{a.column} {a.own_labels[i]} with {b.column} {b.own_labels[j]}" for i, j in codes[:PAIRS].tolist()]
+    more = f", nor {len(codes) - PAIRS:,} more such pairs" if len(codes) > PAIRS else ""
+    return Exclusion(a.column, b.column, codes, f"never {', nor '.join(cases)}{more}")
 
 
 def _encode_labels(frame: Frame, kind: Kind) -> Codes:
@@ -622,11 +677,11 @@ def find_relations(frame: Frame, kinds: Sequence[Kind]) -> dict[str, Any]:
         kinds: kinds of its columns.
     """
     frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are searched first
-    relations, dependencies = _relations_of_numbers(frame, kinds), _dependencies_of_labels(frame, kinds)
+    relations, (dependencies, exclusions) = _relations_of_numbers(frame, kinds), _rules_of_labels(frame, kinds)
     every: list[Relation | Dependency] = [*relations, *dependencies]
     nearly = [one for one in every if one.shares[0] <= BROKEN]
     sums = [{*one.columns} for one in nearly if isinstance(one, Relation)]
-    rules = (*_inequalities(frame, kinds, sums), *nearly)
+    rules = (*_inequalities(frame, kinds, sums), *nearly, *exclusions)
     return {"relations": relations, "dependencies": dependencies, "rules": rules}
 
 

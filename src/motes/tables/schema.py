@@ -26,7 +26,7 @@ from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
-from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
+from motes.tables.relations import Dependency, Exclusion, Inequality, MissingPatterns, Relation, Rule, find_relations
 from motes.tables.relative import GroupMeans, Relative, find_relatives
 from motes.tables.user_rules import BoundRule, UserRule, parse_rule
 
@@ -68,7 +68,7 @@ def counting(weights: Array) -> Array:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Binning, Column, Dependency, Few, Grid, GroupMeans, Identifier, Inequality, MissingPatterns, Power, Relation,
+    Asinh, Binning, Column, Dependency, Exclusion, Few, Grid, GroupMeans, Identifier, Inequality, MissingPatterns, Power, Relation,
     Relative, Repeats, Series, Straight, UserRule,
 )  # fmt: skip
 
@@ -454,8 +454,9 @@ class Schema:
 
     @property
     def related(self) -> list[str]:
-        """The relations, inequalities and dependencies between the columns, one sentence each."""
-        found: list[Rule] = [*self.relations, *self.inequalities, *self.dependencies]
+        """The relations, inequalities, dependencies and exclusions between the columns, one sentence each."""
+        excluded = [one for one in self.rules if isinstance(one, Exclusion)]
+        found: list[Rule] = [*self.relations, *self.inequalities, *self.dependencies, *excluded]
         return [one.words for one in found]
 
     def named(self, data: Any, *, name: str = "the data") -> Frame:
