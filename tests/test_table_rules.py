@@ -192,6 +192,39 @@ def test_independent_labels_follow_from_nothing():
         assert Schema.fit(frame).dependencies == ()
 
 
+def excluding(n=1500, seed=0):
+    """States of an account in two months: a delay is at least a month longer than before, or none."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 5, n)
+    second = np.where(rng.random(n) < 0.4, rng.integers(0, 2, n), np.minimum(first + 1, 4))
+    return pd.DataFrame({"june": np.char.add("s", first.astype(str)), "july": np.char.add("s", second.astype(str))})
+
+
+def test_labels_that_exclude_each_other_are_never_drawn_together():
+    frame = excluding()
+    absent = {(a, b) for a in frame["june"].unique() for b in frame["july"].unique()} - {*frame.itertuples(index=False)}
+    with untrained():
+        model = fit_table(frame, changes=TINY, seed=1)
+    (words,) = (one for one in model.schema.related if one.startswith("never june"))
+    assert words == "never june s2 with july s4, nor june s0 with july s4, nor june s1 with july s4"
+    drawn = model.sample(5000, seed=2)
+    assert not {*zip(drawn["june"], drawn["july"], strict=True)} & absent
+    given = model.sample(300, given={"july": "s4"}, seed=3)
+    assert {*given["june"]} == {"s3", "s4"}
+    filled = model.impute(excluding(50, 4).assign(june=None), seed=5)
+    assert not {*zip(filled["june"], filled["july"], strict=True)} & absent
+    every = pd.DataFrame([(a, b) for a in frame["june"].unique() for b in frame["july"].unique()], columns=[*frame])
+    assert np.exp(model.likelihood(every).log_prob).sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_independent_labels_do_not_exclude_each_other():
+    """Of 5,000 pairs of labels, fewer than 1 in 10^5 sets would have one by chance (e^-20 a pair)."""
+    rng = np.random.default_rng(8)
+    for _ in range(200):
+        frame = pd.DataFrame({name: rng.choice([*"vwxyz"], 1000, p=rng.dirichlet([1] * 5)) for name in "ab"})
+        assert not [one for one in Schema.fit(frame).related if one.startswith("never")]
+
+
 def test_what_follows_comes_after_that_from_which_it_follows(data):
     with untrained():
         model = fit_table(data, changes=TINY, seed=1)

@@ -579,20 +579,33 @@ def _rules_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[tuple[Depende
     made = (_find_dependency(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
     found = [one for one in made if one is not None]
     dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
-    related = {frozenset(one.columns) for one in dependencies}
-    pairs = [(a, b) for a, b in combinations(some, 2) if frozenset([a.column, b.column]) not in related]
-    exclusions = (_find_exclusion(a, b, codes[a.column], codes[b.column], order) for a, b in pairs)
+    domains = {one.columns: one.codes >= 0 for one in dependencies if one.shares[0] <= BROKEN}
+    exclusions = (
+        _find_exclusion(a, b, codes[a.column], codes[b.column], order, domains) for a, b in combinations(some, 2)
+    )
     return dependencies, tuple(one for one in exclusions if one is not None)
 
 
-def _find_exclusion(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.integer]) -> Exclusion | None:
-    """Find the pairs of labels that no row has, although independent columns would have `ABSENT` of them."""
+def _find_exclusion(
+    a: Kind,
+    b: Kind,
+    x: Codes,
+    y: Codes,
+    order: NDArray[np.integer],
+    domains: Mapping[tuple[str, str], NDArray[np.bool_]],
+) -> Exclusion | None:
+    """Find the pairs of labels that no row has, although independent columns would have `ABSENT` of them.
+
+    Pairs with a label in the domain of a dependency, of `domains` by its columns, are left out: that is a rule, too.
+    """
     shape = len(a.own_labels), len(b.own_labels)
     if math.prod(shape) > LARGEST:
         return None
     counts = _count_pairs(x, y, order[:DEPENDENCY_ROWS], *shape)
     expected = counts.sum(1, keepdims=True) * counts.sum(0) / max(int(counts.sum()), 1)
     absent = (counts == 0) & (expected >= ABSENT)
+    absent[domains.get((a.column, b.column), [])] = False
+    absent[:, domains.get((b.column, a.column), [])] = False
     if len(order) > DEPENDENCY_ROWS and absent.any():
         absent &= _count_pairs(x, y, order, *shape) == 0
     if not absent.any():

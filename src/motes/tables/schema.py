@@ -68,8 +68,8 @@ def counting(weights: Array) -> Array:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Binning, Column, Dependency, Exclusion, Few, Grid, GroupMeans, Identifier, Inequality, MissingPatterns, Power, Relation,
-    Relative, Repeats, Series, Straight, UserRule,
+    Asinh, Binning, Column, Dependency, Exclusion, Few, Grid, GroupMeans, Identifier, Inequality, MissingPatterns,
+    Power, Relation, Relative, Repeats, Series, Straight, UserRule,
 )  # fmt: skip
 
 
