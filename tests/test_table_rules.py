@@ -214,7 +214,7 @@ def test_labels_that_exclude_each_other_are_never_drawn_together():
     filled = model.impute(excluding(50, 4).assign(june=None), seed=5)
     assert not {*zip(filled["june"], filled["july"], strict=True)} & absent
     every = pd.DataFrame([(a, b) for a in frame["june"].unique() for b in frame["july"].unique()], columns=[*frame])
-    assert np.exp(model.likelihood(every).log_prob).sum() == pytest.approx(1, abs=1e-3)
+    assert np.exp(model.likelihood(every).log_prob).sum() == pytest.approx(1, abs=5e-3)  # Z is estimated
 
 
 def test_independent_labels_do_not_exclude_each_other():
