@@ -70,7 +70,8 @@ WHY = {
     "heavy": "numbers from -24.09 to 18.67", "few": "8 distinct whole numbers from 0 to 7",
     "many": "338 distinct whole numbers from 118 to 876", "skewed": "376 distinct whole numbers from 0 to 9018",
     "cents": "numbers from 0.38 to 107.9, 2 decimals", "flag": "true in 10% of the rows", "word": "3 labels",
-    "size": "3 labels, in order", "day": "dates from 2020-01-01 to 2022-09-26",
+    "size": "3 labels, in order", "written": "numbers from 1.333 to 83.88, 25% whole, 45% in 1/3",
+    "day": "dates from 2020-01-01 to 2022-09-26",
     "second": "dates from 2020-01-05T11:22:58 to 2023-03-02T14:27:16",
     "fixed": "7 in all 600 rows that have a value", "nothing": "no row has a value",
 }  # fmt: skip
