@@ -217,6 +217,16 @@ def test_labels_that_exclude_each_other_are_never_drawn_together():
     assert np.exp(model.likelihood(every).log_prob).sum() == pytest.approx(1, abs=5e-3)  # Z is estimated
 
 
+def test_labels_and_numbers_that_exclude_each_other_are_never_drawn_together(tmp_path):
+    frame = excluding().assign(level=lambda one: one["june"].str[1:].astype(int) + 3)
+    with untrained():
+        fit_table(frame, changes=TINY, seed=1).save(tmp_path / "model.safetensors")
+    model = motes.load(tmp_path / "model.safetensors")
+    assert any(one.startswith("never june") and " with level " in one for one in model.schema.related)
+    drawn = model.sample(3000, seed=2)
+    assert [name[1:] for name in drawn["june"]] == [f"{level - 3:g}" for level in drawn["level"]]
+
+
 def test_independent_labels_do_not_exclude_each_other():
     """Of 5,000 pairs of labels, fewer than 1 in 10^5 sets would have one by chance (e^-20 a pair)."""
     rng = np.random.default_rng(8)

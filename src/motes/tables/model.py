@@ -805,6 +805,8 @@ def _check_relations(schema: Schema) -> None:
             require(fits and 0 <= rule.share <= 1, "the gaps of an inequality")
         elif isinstance(rule, Exclusion):
             codes, counts = rule.codes, [len(kind.own_labels) for kind in columns]
+            counts[1] = len(rule.numbers) or counts[1]
+            require(rule.numbers.ndim == 1 and bool((np.diff(rule.numbers) > 0).all()), "the numbers of an exclusion")
             fits = codes.ndim == 2 and codes.shape[1] == 2 and bool(((codes >= 0) & (codes < counts)).all())
             require(fits and len(codes) > 0, "the pairs of an exclusion")
         else:

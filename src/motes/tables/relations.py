@@ -13,7 +13,7 @@ A relation that holds in all or nearly all rows is a rule: synthetic rows obey i
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from motes.data import Frame
 from motes.data.arrays import DAY
 from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
+from motes.tables.kinds.binnings import Few
 from motes.tables.parts import Array, Codes, Mask
 
 LOOKED = 2000  # rows that are searched for relations; candidates are checked on all rows
@@ -474,7 +475,8 @@ LARGEST = 2_000_000  # maximum number of pairs of labels of two columns
 EXCEPTIONS = 12.0  # minimum number of labels that would occur with several others by chance, when none does
 SURE = 20.0  # minimum nats by which chance would make one label's rows unlikely
 ROWS = 10  # minimum number of rows of one label
-ABSENT = 20.0  # minimum number of rows expected by chance of a pair of labels that no row has
+ABSENT = 20.0  # minimum number of rows expected by chance of a pair that no row has
+NUMBERS = 64  # maximum number of whole numbers of a column whose pairs with labels are searched
 MOST = 0.05  # maximum share of exceptions among the rows of one label; BROKEN among all rows
 TARGETS = 8  # maximum number of labels in a message,
 PAIRS = 3  # and of pairs of labels
@@ -536,17 +538,19 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Pairs of labels of two columns that no training row has together, although chance would make many such rows.
+    """Pairs that no training row has together, although chance would make many: of two labels, or a label and a number.
 
     Attributes:
-        first, second: names of the columns.
+        first, second: names of the columns; `first` has labels.
         codes: (m, 2), the tokens of each pair.
+        numbers: (K,), rising, the numbers that the tokens of `second` stand for; empty for labels.
         words: the exclusion as a sentence.
     """
 
     first: str
     second: str
     codes: Codes
+    numbers: Array
     words: str
 
     shares: ClassVar[tuple[float, ...]] = (0.0, 1.0)  # of the training rows that break it, and that obey it
@@ -558,7 +562,11 @@ class Exclusion:
 
     def cases(self, values: Columns) -> NDArray[np.integer]:
         """Return 0 if broken, otherwise 1, (n,), from the indices of the labels; NaN for missing ones."""
-        first, second = (np.nan_to_num(values[name], nan=-1).astype(np.int64) for name in self.columns)
+        x = values[self.second]
+        if len(self.numbers):
+            at = np.minimum(np.searchsorted(self.numbers, x), len(self.numbers) - 1)
+            x = np.where(self.numbers[at] == x, at, -1)
+        first, second = (np.nan_to_num(one, nan=-1).astype(np.int64) for one in (values[self.first], x))
         absent = self.codes @ np.array([LARGEST, 1])  # one number for each pair
         return np.where((first >= 0) & (second >= 0) & np.isin(first * LARGEST + second, absent), 0, 1)
 
@@ -580,10 +588,21 @@ def _rules_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[tuple[Depende
     found = [one for one in made if one is not None]
     dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
     domains = {one.columns: one.codes >= 0 for one in dependencies if one.shares[0] <= BROKEN}
+    few = [kind for kind in kinds if kind.measure == "number" and _few_numbers(kind) is not None]
+    codes |= {kind.column: _encode_labels(frame, kind) for kind in few}
     exclusions = (
-        _find_exclusion(a, b, codes[a.column], codes[b.column], order, domains) for a, b in combinations(some, 2)
+        _find_exclusion(a, b, codes[a.column], codes[b.column], order, domains)
+        for a, b in [*combinations(some, 2), *product(some, few)]
     )
     return dependencies, tuple(one for one in exclusions if one is not None)
+
+
+def _few_numbers(kind: Kind) -> Array | None:
+    """Return the numbers of a column with a token for each of a few whole numbers; None for others."""
+    line = kind.lines[0] if len(kind.lines) == 1 else None
+    if not isinstance(line, Few) or not line.grid.step or line.grid.places or len(line.at) > NUMBERS:
+        return None
+    return line.grid.numbers(line.at).astype(np.float64)
 
 
 def _find_exclusion(
@@ -594,11 +613,14 @@ def _find_exclusion(
     order: NDArray[np.integer],
     domains: Mapping[tuple[str, str], NDArray[np.bool_]],
 ) -> Exclusion | None:
-    """Find the pairs of labels that no row has, although independent columns would have `ABSENT` of them.
+    """Find the pairs that no row has, although independent columns would have `ABSENT` of them.
 
     Pairs with a label in the domain of a dependency, of `domains` by its columns, are left out: that is a rule, too.
     """
-    shape = len(a.own_labels), len(b.own_labels)
+    numbers = np.zeros(0) if b.own_labels else _few_numbers(b)
+    assert numbers is not None
+    seconds = b.own_labels or [f"{one:g}" for one in numbers]
+    shape = len(a.own_labels), len(seconds)
     if math.prod(shape) > LARGEST:
         return None
     counts = _count_pairs(x, y, order[:DEPENDENCY_ROWS], *shape)
@@ -611,9 +633,9 @@ def _find_exclusion(
     if not absent.any():
         return None
     codes = np.argwhere(absent)[np.argsort(-expected[absent], kind="stable")].astype(np.int32)
-    cases = [f"{a.column} {a.own_labels[i]} with {b.column} {b.own_labels[j]}" for i, j in codes[:PAIRS].tolist()]
+    cases = [f"{a.column} {a.own_labels[i]} with {b.column} {seconds[j]}" for i, j in codes[:PAIRS].tolist()]
     more = f", nor {len(codes) - PAIRS:,} more such pairs" if len(codes) > PAIRS else ""
-    return Exclusion(a.column, b.column, codes, f"never {', nor '.join(cases)}{more}")
+    return Exclusion(a.column, b.column, codes, numbers, f"never {', nor '.join(cases)}{more}")
 
 
 def _encode_labels(frame: Frame, kind: Kind) -> Codes:
@@ -621,7 +643,7 @@ def _encode_labels(frame: Frame, kind: Kind) -> Codes:
     series = frame.columns[kind.column]
     made = np.full(len(frame), -1, np.int32)
     entries = kind.encode(kind.read(series, "the data"))[0].codes
-    made[~series.missing] = np.where(entries < len(kind.own_labels), entries, -1)
+    made[~series.missing] = np.where(entries < (len(kind.own_labels) or np.inf), entries, -1)
     return made
 
 
