@@ -27,7 +27,8 @@ from motes.training.recipe import keys_of
 from tables import TINY, untrained
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {*(ROOT / "docs" / "reference").iterdir()})]
+DOCS = {path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "reference"}  # those are generated
+PAGES = [ROOT / "README.md", *sorted(DOCS)]
 
 
 def fenced(path):
