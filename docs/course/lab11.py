@@ -315,7 +315,7 @@ print(f"all cells in one step: {kl:.4f} nats per row; one cell per step: 0")
 #
 # | word | suspicion |
 # |---|---|
-# | `joint` | its probabilities are not those of the table |
+# | `joint` | its probabilities are not the table's |
 # | `parallel` | it reveals two columns in the same step |
 # | `sharpened` | it makes frequent labels more frequent |
 # | `ignored` | it ignores conditions: the known column has other labels |

@@ -181,7 +181,7 @@ def exact_moons(x, n):
 
 
 # %% [markdown]
-# `motes.fit(theta, given=x)` learns the posterior from pairs. `bounds` are those of the prior, so that no draw leaves
+# `motes.fit(theta, given=x)` learns the posterior from pairs. `bounds` are the prior's, so that no draw leaves
 # it. **Shortened:** one network instead of the mean of four, and 3,500 training steps.
 
 # %%
