@@ -8,7 +8,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 import motes
 from fits import fit_table
-from motes.errors import DataError
+from motes.cli.condition_words import table_conditions
+from motes.errors import DataError, UsageError
 from motes.tables import Between, Not, Schema
 from tables import TINY, of_random_weights, untrained
 
@@ -119,6 +120,8 @@ def test_conditions_hold_to_the_last_digit():
         assert meets(drawn["minutes"]).all(), condition
     filled = model.impute(sessions(2, n=50).assign(minutes=np.nan), seed=1)
     assert filled["minutes"].between(model.schema.kind_of("minutes").low, model.schema.kind_of("minutes").high).all()
+    with pytest.raises(UsageError, match=r"write minutes=7\.5 for one number"):
+        table_conditions(["minutes=7,5"], model.schema)
     with pytest.raises(DataError, match="no probability"):
         model.sample(3, given={"minutes": {np.pi * 3, 10}})
     with pytest.raises(DataError, match="to allow more"):

@@ -17,7 +17,6 @@ from motes.data import Frame, read_frame
 from motes.errors import MotesError, UsageError, unknown
 from motes.tables import Among, Between, Missing, Not, Schema
 from motes.tables.draws import conditions_of
-from motes.tables.kinds import KINDS
 
 LISTED = 20  # labels that a message lists, at most
 EXPECTED = "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER, COLUMN=LOW..HIGH, COLUMN!=VALUE, or COLUMN= for a missing entry"
@@ -129,8 +128,7 @@ def _parse_condition(text: str, schema: Schema, name: str) -> Any:
         return Missing()
     labels = _find_labels(schema, name)
     if labels is None:
-        real = name not in schema.kept and isinstance(schema.kind_of(name), KINDS["real"])
-        if real and DECIMAL_COMMA.fullmatch(text):
+        if name not in schema.kept and schema.kind_of(name).decimal and DECIMAL_COMMA.fullmatch(text):
             one, two = text.replace(".", "").replace(",", "."), text.replace(",", ", ")
             raise UsageError(f"got '{text}'; write {name}={one} for one number, or '{name}={two}' for two values.")
         return _parse_values(text, name, _parse_text if schema.types[name] == "date" else _parse_number)

@@ -338,8 +338,7 @@ class MaskedDenoiser:
         if split:
             members = self.shares_of_members(n, rng)
             back = np.argsort(members.ravel()[:n])
-        near, line = self._near(derived), self.spots[k][0].line
-        spot = self.spots[k][1]
+        near, (place, spot) = self._near(derived), self.spots[k]
         # Without visible entries all rows are alike, and one is enough.
         alike = members is None and self.ranks is None and not (spot.linked or spot.framed)
         views = self._predict(self._seen(rows, 1 if alike else n), k, near, coordinates, members)
@@ -354,7 +353,7 @@ class MaskedDenoiser:
             origin, unit, _ = coordinates
             ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(int(self.order[k]), within))
         limits = *within.on_device, *(np.asarray(end, np.float32) for end in ends)
-        return steps.choose(bins, line, views, back, limits, near.could, fits, noise)
+        return steps.choose(bins, place.line, views, back, limits, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""

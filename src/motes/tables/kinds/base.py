@@ -333,6 +333,11 @@ class Kind(abc.ABC):
     # --- relations to other columns ---
 
     @property
+    def decimal(self) -> bool:
+        """Whether values may have decimals, so that 99,50 may be meant as one number."""
+        return False
+
+    @property
     def step(self) -> float | None:
         """The distance between neighbouring values, in numbers or microseconds; None if there is no fixed distance."""
         return None

@@ -158,6 +158,10 @@ class Fractional(Kind):
         return Series(self.type, values.astype(np.float64 if self.type == "real" else np.int64), missing)
 
     @property
+    def decimal(self) -> bool:
+        return not self.grid.step or self.grid.places > 0
+
+    @property
     def step(self) -> float | None:
         return self.grid.width or None
 
@@ -205,11 +209,10 @@ class SomeFractions(Restriction):
             ends = self.kind.fraction.spans[0].min(), self.kind.fraction.spans[1].max()
             return overlap(self.kind.join(first, ends[0]), self.kind.join(last, ends[1]), inside)
         first, last = (self.kind.join(self._whole(codes, y)[:, None], end) for end in (first, last))
-        wide = inside[inside[:, 0] < inside[:, 1]]  # a single real number has no mass, unless its fraction has one
-        single = self.kind.fraction.single
         if self.kind.grid.step:
             return overlap(first, last, inside)
-        return np.where(single, in_ranges(first, inside), overlap(first, last, wide, open_=True))
+        wide = inside[inside[:, 0] < inside[:, 1]]  # a single real number has no mass, unless its fraction has one
+        return np.where(self.kind.fraction.single, in_ranges(first, inside), overlap(first, last, wide, open_=True))
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         ends = np.clip([self.ranges.min(), self.ranges.max()], self.kind.low, self.kind.high)

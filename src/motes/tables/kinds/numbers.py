@@ -218,6 +218,10 @@ class Real(Number):
     name = "real"
     options: ClassVar[tuple[str, ...]] = ("low", "high", "decimals")
 
+    @property
+    def decimal(self) -> bool:
+        return True
+
     @classmethod
     def option(cls, column: str, key: str, value: Any) -> float:
         if key == "decimals":
