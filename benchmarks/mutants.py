@@ -5,12 +5,13 @@
 
 A mutant is one change at one place, by an operator of Cosmic Ray: another comparison, another number, an added `not`,
 `break` instead of `continue`. The script lists all of them in `src/motes`, except in annotations, and draws a random
-sample with a fixed seed. It first runs each test file alone (quick tests only) to learn which lines the file executes.
-(JAX traces a function once per process, so a run of all files together would credit only the first.) Then it tests each
-mutant with the files that execute its lines, the quickest first, until a test fails. A mutant that none of them notices
-survives. Each result is appended to the output file, and the lines of each test file to a second one beside it, so you
-can interrupt the script and continue: what was tested so far is a random sample, too. At the end it prints the
-survivors and the score with its 95 % interval (Wilson).
+sample with a fixed seed. It first runs each test file alone (quick tests only) to learn which test executes which
+lines. Then it tests each mutant with up to 60 of the tests that execute its lines, from the files that know its module
+best, until one fails. Those that none of these notices are tested again with all files that execute their lines,
+because JAX traces a function once per process, so that of the tests of a file only the first executes its lines. A
+mutant that no test notices survives. Results are appended to the output file, and what each test file executes is kept
+in a folder beside it, so you can interrupt the script and continue: what was tested so far is a random sample, too. At
+the end it prints the survivors and the score with its 95 % interval (Wilson).
 """
 
 import argparse
@@ -23,8 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import islice, zip_longest
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -36,6 +40,7 @@ from scipy.stats import binomtest
 
 QUICK = ["-q", "-p", "no:cacheprovider", "-m", "not slow and not long"]
 LIMIT = 900  # seconds: what takes longer has changed so much that the tests notice it
+FIRST = 60  # tests that are tried first
 
 
 def pytest(checkout: Path, words: list[str], runner: tuple[str, ...] = ("-m", "pytest")) -> subprocess.CompletedProcess:
@@ -45,17 +50,40 @@ def pytest(checkout: Path, words: list[str], runner: tuple[str, ...] = ("-m", "p
     return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=LIMIT)
 
 
-def lines_of(checkout: Path, test: Path) -> tuple[dict[str, list[int]], float]:
-    """The lines that a test file executes, by module, and its seconds."""
-    data = checkout / f".coverage-{test.stem}"
-    begin = time.perf_counter()
-    runner = ("-m", "coverage", "run", "--source", str(checkout / "src"), "--data-file", str(data), "-m", "pytest")
+def trace(checkout: Path, test: Path, data: Path) -> None:
+    """Write which lines each test of a file executes."""
+    settings = checkout / ".coveragerc"
+    settings.write_text(f"[run]\nsource = {checkout / 'src'}\ndynamic_context = test_function\nrelative_files = true\n")
+    runner = ("-m", "coverage", "run", "--rcfile", str(settings), "--data-file", f"{data}.new", "-m", "pytest")
     done = pytest(checkout, [str(test)], runner)
     assert done.returncode in (0, 5), done.stdout[-2000:]  # 5: it has slow tests alone
-    found = coverage.CoverageData(basename=str(data))
-    found.read()
-    lines = {str(Path(name).relative_to(checkout)): found.lines(name) or [] for name in found.measured_files()}
-    return lines, time.perf_counter() - begin
+    Path(f"{data}.new").replace(data)
+
+
+@cache
+def executed(data: coverage.CoverageData) -> int:
+    """The number of lines that a test file executes."""
+    return sum(len(data.lines(module) or ()) for module in data.measured_files())
+
+
+@cache
+def tests_by_line(file: str, data: coverage.CoverageData, module: str) -> dict[int, list[str]]:
+    """The tests of a file that execute each line of a module; none for lines that fixtures alone execute."""
+    own = f"{Path(file).stem}."
+    return {
+        line: [f"{file}::{one.removeprefix(own)}" for one in sorted(contexts) if one.startswith(own)]
+        for line, contexts in data.contexts_by_lineno(module).items()
+    }
+
+
+def who_executes(traces: dict[str, coverage.CoverageData], module: str, lines: set[int], *, whole: bool) -> list[str]:
+    """The test files that execute some of the lines, those that know the module best first; or their first tests."""
+    found = {file: tests_by_line(file, data, module) for file, data in traces.items()}
+    some = [file for file in traces if lines & found[file].keys()]
+    best = sorted(some, key=lambda file: -len(found[file]) / executed(traces[file]))
+    tests = [sorted({test for line in lines for test in found[file].get(line, ())}) for file in best]
+    first = [test for turn in zip_longest(*tests) for test in turn if test][:FIRST]
+    return best if whole or not first else first
 
 
 def annotated(source: str) -> set[tuple[int, int]]:
@@ -122,6 +150,9 @@ def main() -> None:
             checkout = Path(folder) / str(worker)
             subprocess.run(["git", "clone", "-q", ".", str(checkout)], check=True)
             subprocess.run(["git", "-C", str(checkout), "checkout", "-q", given.commit], check=True)
+            # Bytecode that belongs to the content of a module: times are too coarse to tell a mutant.
+            subprocess.run([sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash",
+                            str(checkout / "src")], check=True)  # fmt: skip
             # One cache of compiled programs for all: a mutant compiles what it changes alone.
             (checkout / ".cache").symlink_to(Path(".cache").resolve())
             free.put(checkout)
@@ -132,48 +163,50 @@ def main() -> None:
         )
         some = random.Random(given.seed).sample(mutants_of(checkout), given.n + given.n // 5)
         drawn = list(islice((mutant for mutant in some if changes(*mutant) is not None), given.n))
-        known = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-        done = {tuple(one["mutant"]) for one in known if one["commit"] == commit}
+        lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
+        rows = [row for row in map(json.loads, lines) if row["commit"] == commit]
+        known = {tuple(row["mutant"]): row for row in rows if tuple(row["mutant"]) in set(drawn)}
 
-        notes = given.out.with_suffix(".lines.jsonl")
-        traces = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
-        earlier = {name: found for name, of, *found in traces if of == commit}
+        kept = given.out.parent / f"{given.out.stem}-{commit[:10]}"  # what each test file executes
+        kept.mkdir(exist_ok=True)
 
-        def trace(test: Path) -> tuple[str, dict[str, list[int]], float]:
-            if (name := str(test)) in earlier:
-                return name, *earlier[name]
-            place = free.get()
+        @contextmanager
+        def place() -> Iterator[Path]:
+            one = free.get()
             try:
-                lines, seconds = lines_of(place, place / test)
+                yield one
             finally:
-                free.put(place)
-            with notes.open("a") as file:
-                file.write(json.dumps((name, commit, lines, seconds)) + "\n")
-            return name, lines, seconds
+                free.put(one)
 
-        def judge(mutant: tuple[str, str, int, int, int]) -> None:
+        def look(test: Path) -> coverage.CoverageData:
+            data = kept / f"{test.stem}.coverage"
+            if not data.exists():
+                with place() as checkout:
+                    trace(checkout, test, data)
+            found = coverage.CoverageData(basename=str(data))
+            found.read()
+            return found
+
+        def judge(mutant: tuple[str, str, int, int, int], *, whole: bool) -> None:
             module, operator, number, first, last = mutant
-            place = free.get()
-            path = place / module
-            source = path.read_text(encoding="utf-8")
-            tests = []
-            # Nothing runs on a line such as the `*,` of a signature; the rest of its statement says who runs it.
-            for wanted in (set(range(first, last + 1)), statement(source, first)):
-                tests = tests or [name for name, lines, _ in traced if wanted & set(lines.get(module, ()))]
-            try:
+            with place() as checkout:
+                source = (checkout / module).read_text(encoding="utf-8")
+                # Nothing runs on a line such as the `*,` of a signature; the rest of its statement says who runs it.
+                tests: list[str] = []
+                for wanted in (set(range(first, last + 1)), statement(source, first)):
+                    tests = tests or who_executes(traced, module, wanted, whole=whole)
                 mutated = mutate_code(source, get_operator(operator)(), number)
-                path.write_text(mutated, encoding="utf-8")
                 began, by = time.perf_counter(), "" if tests else "no test executes it"
                 try:
-                    said = pytest(place, [*tests, "-x"]) if tests else None
+                    (checkout / module).write_text(mutated, encoding="utf-8")
+                    said = pytest(checkout, [*tests, "-x"]) if tests else None
                     killed = said is not None and said.returncode != 0
                     if killed and (name := re.search(r"^(?:FAILED|ERROR) (\S+)", said.stdout, re.MULTILINE)):
                         by = name[1]
                 except subprocess.TimeoutExpired:
                     killed, by = True, "time"
-            finally:
-                path.write_text(source, encoding="utf-8")
-                free.put(place)
+                finally:
+                    (checkout / module).write_text(source, encoding="utf-8")
             row = {
                 "commit": commit,
                 "mutant": mutant,
@@ -181,23 +214,24 @@ def main() -> None:
                 "killed": killed,
                 "by": by,
             }
-            row |= {"test_files": len(tests), "seconds": round(time.perf_counter() - began, 1)}
+            row |= {"whole": whole, "tests": len(tests), "seconds": round(time.perf_counter() - began, 1)}
             with given.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            known.append(json.loads(json.dumps(row)))
+            known[mutant] = row
             print("killed  " if killed else "SURVIVED", f"{module}:{first}", row["change"], by, flush=True)
 
         with ThreadPoolExecutor(given.workers) as pool:
-            tests = [path.relative_to(checkout) for path in sorted((checkout / "tests").glob("test_*.py"))]
-            traced = sorted(pool.map(trace, tests), key=lambda one: one[2])
-            list(pool.map(judge, [mutant for mutant in drawn if mutant not in done]))
-    rows = [one for one in known if one["commit"] == commit and tuple(one["mutant"]) in set(drawn)]
-    killed = sum(one["killed"] for one in rows)
-    low, high = binomtest(killed, len(rows)).proportion_ci(method="wilson")
-    for one in rows:
+            files = [path.relative_to(checkout) for path in sorted((checkout / "tests").glob("test_*.py"))]
+            traced = dict(zip(map(str, files), pool.map(look, files), strict=True))
+            list(pool.map(partial(judge, whole=False), (one for one in drawn if one not in known)))
+            left = [one for one in drawn if not (known[one]["killed"] or known[one]["whole"])]
+            list(pool.map(partial(judge, whole=True), left))
+    killed = sum(one["killed"] for one in known.values())
+    low, high = binomtest(killed, len(known)).proportion_ci(method="wilson")
+    for one in known.values():
         if not one["killed"]:
             print(f"survived: {one['mutant'][0]}:{one['mutant'][3]}  {one['change']}  {one['by']}")
-    print(f"{commit[:10]}: {killed} of {len(rows)} killed, {killed / len(rows):.1%} ({low:.1%} to {high:.1%})")
+    print(f"{commit[:10]}: {killed} of {len(known)} killed, {killed / len(known):.1%} ({low:.1%} to {high:.1%})")
 
 
 if __name__ == "__main__":

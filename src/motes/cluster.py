@@ -22,10 +22,10 @@ import shutil
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import ExitStack
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +39,7 @@ from motes.data.frames import Template, joined
 from motes.data.points import fingerprint_of
 from motes.drawing import check_imputing, impute_blocks, sample_blocks, score_blocks
 from motes.errors import DataError, ModelFileError, MotesError, UsageError, check_count, check_seed
+from motes.jobs import run_jobs
 from motes.loading import load, model_path
 from motes.progress import OnProgress, Progress, silent
 from motes.replacing import replacing, unfinished
@@ -579,25 +580,14 @@ def write_shards(
                 f"'{item}' has changed since '{paths[item]}' was written. Delete this shard to write it again, or "
                 "choose another folder."
             )
-    futures = list[Future[Path]]()
-    try:
-        with ExitStack() as stack:
-            engine = executor or stack.enter_context(ThreadPoolExecutor(1))  # a thread is not interrupted by Ctrl-C
-            stack.callback(lambda: wait([future for future in futures if not future.cancel()]))
-            for item in missing:
-                futures.append(engine.submit(write_shard, local, folder.absolute(), item))
-            for done, future in enumerate(as_completed(futures), len(paths) - len(missing) + 1):
-                future.result()
-                on_progress(Progress(done, len(paths)))
-    except MotesError:
-        raise
-    except (Exception, KeyboardInterrupt) as error:
+
+    def so_far() -> str:
         count = sum(not find_problem(path) for path in paths.values())
-        so_far = f"{count:,} of {len(paths):,} shards are complete"
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"{so_far}. {CONTINUE}") from None
-        what = f"{type(error).__name__}: {error}".rstrip(".: ")
-        raise MotesError(f"a worker process or its scheduler failed ({what}). {so_far}. {CONTINUE}") from error
+        return f"{count:,} of {len(paths):,} shards are complete. {CONTINUE}"
+
+    jobs = [partial(write_shard, local, folder.absolute(), item) for item in missing]
+    with nullcontext(executor) if executor else ThreadPoolExecutor(1) as engine:  # Ctrl-C does not interrupt a thread
+        run_jobs(jobs, engine, total=len(paths), so_far=so_far, on_progress=on_progress)
     if shard is None:
         for suffix in {path.suffix for path in paths.values()}:
             for rest in unfinished(folder / f"*{suffix}"):  # of processes that were killed

@@ -19,7 +19,7 @@ import json
 import secrets
 import tomllib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,10 +32,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from motes.data import DATASETS, SHAPES, Frame, as_frame, write_frame
-from motes.errors import MotesError, Terminated, UsageError, check_count
+from motes.errors import MotesError, UsageError, check_count
 from motes.evaluation import Evaluation, metrics
 from motes.evaluation.results import SECTIONS, Array, aligned, mean_of, number
 from motes.fitting import choose_recipe, prepare_rows, train_model
+from motes.jobs import run_jobs
 from motes.points import PointRecipe
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.recipe_files import split_change
@@ -96,6 +97,7 @@ class Trial:
         except MotesError as failed:  # the training diverged, or the model cannot be evaluated
             model, error = getattr(failed, "result", model), str(failed)
             if not isinstance(model, Model):
+                failed.args = (f"{self}: {failed} {CONTINUE}",)
                 raise
         self.folder.mkdir(parents=True, exist_ok=True)
         model.save(self.folder / MODEL)
@@ -346,30 +348,16 @@ def sweep(
 
 def _train_all(trials: Sequence[Trial], executor: Executor | None, on_progress: OnProgress) -> None:
     """Train all models that are not complete, with the executor, or with one thread per processor."""
-    missing, futures = [trial for trial in trials if not trial.read()], dict[Future[None], Trial]()
-    on_progress(Progress(len(trials) - len(missing), len(trials)))
-    try:
-        with ExitStack() as stack:
-            if executor is None:
-                stack.enter_context(threadpool_limits(1))  # each thread computes by itself
-                threads = ThreadPoolExecutor(min(cores(), THREADS), initializer=threadpool_limits, initargs=(1,))
-                executor = stack.enter_context(threads)
-            stack.callback(lambda: trials[0].stop.unlink(missing_ok=True))
-            stack.callback(lambda: wait([future for future in futures if not future.cancel()]))
-            stack.callback(trials[0].stop.touch)
-            for trial in missing:
-                futures[executor.submit(trial.train)] = trial
-            for done, future in enumerate(as_completed(futures), len(trials) - len(missing) + 1):
-                if isinstance(failed := future.exception(), MotesError):
-                    failed.args = (f"{futures[future]}: {failed} {CONTINUE}",)
-                future.result()
-                on_progress(Progress(done, len(trials)))
-    except (BrokenExecutor, KeyboardInterrupt, Terminated) as error:
+
+    def so_far() -> str:
         complete = sum(bool(trial.read()) for trial in trials)
-        how = f"{complete:,} of {len(trials):,} models are complete. {CONTINUE}"
-        match error:
-            case KeyboardInterrupt():
-                raise KeyboardInterrupt(how) from None
-            case Terminated():
-                raise Terminated(f"{error} {how}") from None
-        raise MotesError(f"a worker process ended: {str(error).rstrip('.')}. {how}") from error
+        return f"{complete:,} of {len(trials):,} models are complete. {CONTINUE}"
+
+    jobs, stop = [trial.train for trial in trials if not trial.read()], trials[0].stop
+    with ExitStack() as stack:
+        if executor is None:
+            stack.enter_context(threadpool_limits(1))  # each thread computes by itself
+            threads = ThreadPoolExecutor(min(cores(), THREADS), initializer=threadpool_limits, initargs=(1,))
+            executor = stack.enter_context(threads)
+        stack.callback(lambda: stop.unlink(missing_ok=True))
+        run_jobs(jobs, executor, total=len(trials), so_far=so_far, on_progress=on_progress, stop=stop.touch)
