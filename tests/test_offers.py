@@ -88,7 +88,14 @@ def visits(rng):
     return {"kind": np.where(buys, "buy", "view"), "amount": np.where(buys, cents(rng), np.nan), "minutes": minutes}
 
 
+def accounts(rng):
+    before, bought = rng.integers(500, 90_000, N), np.round(rng.exponential(900, N)).astype(int)
+    paid = np.round(before * rng.beta(1, 2, N)).astype(int)
+    return {"before": before, "paid": paid, "after": before - paid + bought - 9999 * (np.arange(N) % 200 == 0)}
+
+
 FOUND = {
+    accounts: {"before <= paid + after": 0.995, "paid <= before": 1},
     sums: {"total == a + b + c + d + e": 1},
     fine_sums: {"total == round(a + b + c, 2)": 1},
     nested_sums: {"gross == net + tax": 1, "paid == gross + tip": 1},

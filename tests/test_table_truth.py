@@ -335,9 +335,9 @@ def test_the_order_of_the_rows_has_no_bearing(data, quick_run):
 @pytest.mark.slow
 def test_a_step_of_a_wide_table_has_fewer_rows():
     table = load_recipe("table").table
-    rows = [options_of(table, 10_000, parts).batch for parts in (2, 48, 96, 200)]
+    rows = [options_of(table, 10_000, parts, 0).batch for parts in (2, 48, 96, 200)]
     assert rows == [512, 512, 256, 128]
-    assert options_of(load_recipe("table", {"table.batch": 64}).table, 10_000, 200).batch == 64
+    assert options_of(load_recipe("table", {"table.batch": 64}).table, 10_000, 200, 0).batch == 64
 
 
 # --- small tables: the network is kept only where unseen rows are likelier by it, and learns briefly ------------------

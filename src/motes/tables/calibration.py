@@ -27,7 +27,9 @@ from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_blo
 from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, bin_masses
 from motes.training.programs import brief_program, each_member, put, training_program
 
-CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates
+CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates,
+TURNS = 3  # maximum number of times: a third of the rows of Default is rejected, and each turn halves what is left
+CLOSE = 0.004  # distance of targets that is no more than chance
 
 
 def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyOrderModel, bool]:
@@ -50,15 +52,26 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
             made = replace(made, bias=calibrated(unmasker, masses, seed))
         constraint, changes = estimated(unmasker.with_bias(made.bias), (*stated, *schema.rules), seed)
         made = replace(made, schema=replace(schema, rules=constraint.found), constraint=constraint)
-        if calibrate and constraint.bends:  # rejection changes the marginals: change the targets
+        targets = masses
+        for _ in range(TURNS if calibrate and constraint.bends else 0):  # rejection changes the marginals
+            before = targets
             targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, changes, strict=True)]
-            bias = calibrated(unmasker, [target / target.sum() for target in targets], seed)
-            constraint, _ = estimated(unmasker.with_bias(bias), made.constraint.rules, seed)
-            if constraint.rules == made.constraint.rules:
-                made = replace(made, bias=bias, constraint=constraint)
+            targets = [target / target.sum() for target in targets]
+            if _distance(before, targets) < CLOSE:
+                break
+            bias = calibrated(unmasker, targets, seed)
+            constraint, changes = estimated(unmasker.with_bias(bias), made.constraint.rules, seed)
+            if constraint.rules != made.constraint.rules:
+                break
+            made = replace(made, bias=bias, constraint=constraint)
         return made, False
     except KeyboardInterrupt:
         return made, True
+
+
+def _distance(some: Sequence[Array], others: Sequence[Array]) -> float:
+    """Return the largest difference of cumulative shares, as a mean over parts."""
+    return float(np.mean([np.abs(np.cumsum(a - b)).max() for a, b in zip(some, others, strict=True)]))
 
 
 # --- Biases ---------------------------------------------------------------------------------------------------------

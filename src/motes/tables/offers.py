@@ -20,7 +20,7 @@ from motes.data.arrays import Series
 from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
 from motes.tables.parts import Array
-from motes.tables.relations import BROKEN, WIDEST
+from motes.tables.relations import BROKEN, EXPECTED, FEWER, WIDEST, extrapolate_rows
 from motes.tables.schema import Schema
 from motes.tables.user_rules import UserRule, parse_rule, quoted
 
@@ -35,6 +35,9 @@ DECIMALS = 6  # maximum number of decimals of a rounded column,
 FACTOR = 4  # and of a factor
 PERCENT = 100.0
 MOST = 100  # maximum number of chains that begin with one column
+MATTERS = 0.05  # minimum share of rows that break an inequality with a sum if a column of it comes from other rows
+SUMS = 32  # maximum number of columns among which such inequalities are sought,
+SEVERAL = 4  # and maximum number of them for each column
 ROUNDS = 8  # fits of a sum, each to the rows that fit best
 KEPT = 0.7  # share of these rows
 
@@ -120,7 +123,8 @@ class _Search:
         explained |= {columns for one in found if len(one.rule.columns) == 2 for columns in one.rule.columns[:1]}
         found += self._labels(flags, plain)
         found += self._one_hot(flags)
-        return found + self._chains(schema, explained, [columns for columns in known if columns <= {*names}])
+        known = [columns for columns in known if columns <= {*names}]
+        return found + self._chains(schema, explained, known) + self._bounds(plain, known)
 
     def _offer(self, text: str, candidates: int = 1000) -> FoundRule | None:
         """Return the rule with its share if it holds in nearly all rows, and not by chance."""
@@ -348,6 +352,47 @@ class _Search:
                 offer = self._found(parse_rule(" <= ".join(map(quoted, chain))))
                 found += [offer] if offer else []
         return found
+
+    # --- bounds ---
+
+    def _bounds(self, names: Sequence[str], known: Sequence[set[str]]) -> list[FoundRule]:
+        """Find numbers that are hardly ever greater, or less, than the sum of two others.
+
+        Such an inequality needs many rows close to equality and hardly any beyond it, as in `relations`. And each of
+        the three columns must matter: taken from other rows, it breaks the inequality. Numbers that rules in `known`
+        determine together are left out.
+        """
+        names = names[:SUMS]
+        if len(names) < 3:
+            return []
+        whole = list[set[str]]()  # unions of the columns of rules that share some
+        for columns in known:
+            apart = [other for other in whole if not other & columns]
+            whole = [*apart, columns.union(*(other for other in whole if other & columns))]
+        x = np.stack([self.x[name] for name in names], axis=1)
+        mixed, found = np.roll(x, len(x) // 2, axis=0), list[tuple[float, tuple[str, str, str], str]]()
+        for i, k in combinations(range(len(names)), 2):
+            gap = (x[:, i] + x[:, k])[:, None] - x
+            moved = [(a[:, i] + b[:, k])[:, None] - x for a, b in ((mixed, x), (x, mixed))]
+            for sign in (1, -1):
+                broken = lambda gap, sign=sign: (sign * gap < 0).mean(axis=0)
+                few = (broken(gap) <= BROKEN) & (np.minimum(*map(broken, moved)) >= MATTERS)
+                for j in map(int, np.flatnonzero(few)):
+                    three = names[i], names[k], names[j]
+                    if len({*three}) == 3 and not any({*three} <= columns for columns in whole):
+                        plain = (x[:, [i, k, j]] != 0).all(axis=1)  # with a 0, two may be equal for another reason
+                        rows, band = extrapolate_rows(sign * gap[plain & (sign * gap[:, j] >= 0), j])
+                        beyond = (plain & (sign * gap[:, j] < 0) & (sign * gap[:, j] >= -band)).sum()
+                        if rows >= max(EXPECTED, FEWER * beyond):
+                            a, b, c = map(quoted, three)
+                            text = f"{c} <= {a} + {b}" if sign > 0 else f"{a} + {b} <= {c}"
+                            found.append((rows, three, text))
+        count, made = dict.fromkeys(names, 0), list[FoundRule]()
+        for _, three, text in sorted(found, key=lambda one: -one[0]):
+            if max(count[name] for name in three) < SEVERAL and (offer := self._found(parse_rule(text))):
+                made.append(offer)
+                count |= {name: count[name] + 1 for name in three}
+        return made
 
 
 def _count(rule: UserRule, columns: Mapping[str, Series]) -> tuple[int, int]:

@@ -421,14 +421,14 @@ def _find_inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps
     broken = int((gap < 0).sum())
     if broken > BROKEN * len(gap) or _expected_exceptions(x_low, x_high) < max(EXPECTED, FEWER * broken):
         return []
-    if _extrapolate_rows(gap[gap >= 0]) < max(EXPECTED, FEWER * broken):
+    if extrapolate_rows(gap[gap >= 0])[0] < max(EXPECTED, FEWER * broken):
         return []
     plain = Inequality(low.column, high.column, 1 - broken / len(gap))
     if not gaps or low.step is None or high.step is None:
         return [plain]
     width, kept, dates = min(low.step, high.step), gap[gap >= 0], high.measure == "date"
     steps, counts = np.unique(np.rint(kept / width), return_counts=True)
-    half, sharp = np.diff(steps).min() / 2, _extrapolate_rows(kept.max() - kept) >= EXPECTED
+    half, sharp = np.diff(steps).min() / 2, extrapolate_rows(kept.max() - kept)[0] >= EXPECTED
     if sharp and len(kept) >= EACH * len(steps) and counts[-1] >= np.median(counts) / 2:
         # The gap has sharp ends on both sides and takes few values: each value keeps its share.
         last = steps[-1] + half
@@ -449,15 +449,15 @@ def _expected_exceptions(low: Array, high: Array) -> float:
     return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(int(both.sum()), 1))
 
 
-def _extrapolate_rows(gap: Array) -> float:
-    """Estimate the number of rows in the band below 0 if the density of the gaps (n,), all >= 0, continued there."""
+def extrapolate_rows(gap: Array) -> tuple[float, float]:
+    """Return how many rows a band below 0 would have if the density of the gaps (n,) >= 0 continued, and its width."""
     if len(gap) < 2 or gap.min() == gap.max():
-        return 0.0
+        return 0.0, 0.0
     share, most = BAND
     band = np.partition(gap, count := min(int(share * len(gap)), most))[count]
     step = np.diff(np.unique(gap)).min()  # 0 to band and the next ones hold as many whole numbers
     inner, outer = (gap <= band).sum(), ((gap > band) & (gap <= 2 * band + step)).sum()
-    return float(inner**2 / max(outer, inner))
+    return float(inner**2 / max(outer, inner)), float(band + step)
 
 
 # --- Columns of labels that follow from another column: from all of its labels, or from some ------------------------

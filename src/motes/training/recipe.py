@@ -384,7 +384,7 @@ class Recipe:
 
 def pairs_of(changes: Changes) -> list[tuple[str, Any]]:
     """Return changes as pairs ("section.key", value), with kinds first, because they decide which other keys exist."""
-    pairs = [*changes.items()] if isinstance(changes, Mapping) else [split_change(change) for change in changes]
+    pairs = [*changes.items()] if isinstance(changes, Mapping) else [split_change(change) for change in changes or ()]
     return sorted(pairs, key=lambda pair: not pair[0].endswith(".kind"))
 
 
