@@ -8,6 +8,7 @@
     AUC            boosted trees trained on synthetic rows and tested on test rows
     DCR            share of synthetic rows closer to a training row than 95 % of the test rows are; 0.05 is neutral
     copies         share of synthetic rows that are exact copies of a training row, in %
+    nats           mean log p of the test rows, in nats per row
     fit, draw      wall and CPU seconds of the fit and of the draw of as many rows as there are training rows
 
 Each figure is the median over the seeds. Beside the model stand three baselines, and the figures that TabPC's authors
@@ -26,7 +27,9 @@ a label, the test labels lose their full stop), magic is 159 and default is 350 
 PAY_0 to PAY_6 and the target as text), both split 90/10 at random.
 
     python benchmarks/tables_protocol.py FOLDER [--tables adult magic default] [--seeds 3] [--only motes]
-        [--set training.steps=2000] [--synthetic ROWS.parquet]
+        [--set table.steps=2000] [--synthetic ROWS.parquet] [--out FILE]
+
+With --out, the scores of each seed are written to FILE, such as results/tables_protocol.json.
 
 It needs sdmetrics 0.24.0, xgboost and pandas, in an environment of their own. `evaluate` is for scripts and notebooks
 as well: `from tables_protocol import evaluate`.
@@ -39,6 +42,7 @@ once the least and the largest training value of each column are put into one ro
 
 import argparse
 import ast
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,6 +52,7 @@ import numpy as np
 import pandas as pd
 import sdmetrics
 from protocol_metrics import PARTS, evaluate
+from provenance import about
 
 __all__ = ["TARGETS", "baselines", "evaluate", "fit", "read"]
 
@@ -64,6 +69,7 @@ SCORES = {
     "auc": ("AUC", 3),
     "dcr_share": ("DCR", 3),
     "copies": ("copies", 2),
+    "nats": ("nats", 2),
     "fit_wall": ("fit s", 0),
     "fit_cpu": ("CPU s", 0),
     "draw_wall": ("draw s", 1),
@@ -91,12 +97,11 @@ PUBLISHED = {
 }
 
 
-def fit(train: pd.DataFrame, seed: int, changes: Mapping[str, Any] | None = None) -> Callable[..., pd.DataFrame]:
-    """A sampler of the model of motes that is fitted to these rows: sampler(n, seed) -> n synthetic rows."""
+def fit(train: pd.DataFrame, seed: int, changes: Mapping[str, Any] | None = None) -> Any:
+    """The model of motes, fitted to these rows."""
     from motes import DiffusionModel
 
-    model = DiffusionModel(random_state=seed, changes=changes).fit(train)
-    return lambda n, seed: model.sample(n, random_state=seed)
+    return DiffusionModel(random_state=seed, changes=changes).fit(train)
 
 
 def read(folder: Path, table: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -133,10 +138,11 @@ def motes(
     train: pd.DataFrame, test: pd.DataFrame, target: str, seed: int, changes: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """The scores of rows that motes draws."""
-    sampler, fitting = clocked(lambda: fit(train, seed, changes), "fit")
-    synthetic, drawing = clocked(lambda: sampler(len(train), seed + 1000), "draw")
-    scores = evaluate(train, test, synthetic, sampler(len(test), seed + 2000), target, seed)
-    return {"motes": scores | fitting | drawing}
+    model, fitting = clocked(lambda: fit(train, seed, changes), "fit")
+    synthetic, drawing = clocked(lambda: model.sample(len(train), random_state=seed + 1000), "draw")
+    scores = evaluate(train, test, synthetic, model.sample(len(test), random_state=seed + 2000), target, seed)
+    log_p = model.score_samples(test)
+    return {"motes": scores | fitting | drawing | {"nats": float(log_p[np.isfinite(log_p)].mean())}}
 
 
 def heading() -> str:
@@ -181,12 +187,14 @@ def main() -> None:
     parser.add_argument(
         "--synthetic", type=Path, metavar="FILE", help="score these rows instead; needs one of --tables"
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the scores of each seed as JSON")
     arguments = parser.parse_args()
     if sdmetrics.__version__ != "0.24.0":
         parser.error(f"got sdmetrics {sdmetrics.__version__}; expected 0.24.0; do pip install sdmetrics==0.24.0")
     if arguments.synthetic and len(arguments.tables) != 1:
         parser.error("got --synthetic with several tables; expected one; name it, such as --tables adult")
     changes = changes_of(arguments.changes)
+    results: dict[str, Any] = {"about": about("python benchmarks/tables_protocol.py FOLDER"), "tables": {}}
     for table in arguments.tables:
         (train, test), target = read(arguments.folder, table), TARGETS[table]
         print(f"\n{table}: {len(train)} + {len(test)} rows of {train.shape[1]} columns\n{heading()}", flush=True)
@@ -207,6 +215,13 @@ def main() -> None:
             print(line(f"{name}", dict(zip(PUBLISHED_SCORES, scores, strict=True))))
         for name, repeats in runs.items():
             print(line(f"{name}, median", medians(repeats)), flush=True)
+        every = {name: [{key: run[key] for key in SCORES if key in run} for run in runs[name]] for name in runs}
+        published = {
+            name: dict(zip(PUBLISHED_SCORES, scores, strict=True)) for name, scores in PUBLISHED[table].items()
+        }
+        results["tables"][table] = {"runs": every, "published": published}
+        if arguments.out:
+            arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
