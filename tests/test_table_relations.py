@@ -180,8 +180,8 @@ def test_rows_that_keep_an_inequality_have_the_shares_of_the_training_rows():
     drawn = model.sample(20_000, seed=2).columns
     shares = lambda x: np.bincount(x, minlength=24) / len(x)
     apart = {name: 0.5 * np.abs(shares(drawn[name].values) - shares(data[name])).sum() for name in data}
-    # One step towards the fixed point leaves 0.04 or so; 20,000 independent rows would be off by 0.015 at most.
-    assert max(apart.values()) < 0.06
+    # 20,000 independent rows would be off by 0.015 at most; one turn of calibration leaves 0.04 or so.
+    assert max(apart.values()) < 0.02
 
 
 @pytest.mark.slow
