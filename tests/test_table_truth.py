@@ -340,6 +340,14 @@ def test_a_step_of_a_wide_table_has_fewer_rows():
     assert options_of(load_recipe("table", {"table.batch": 64}).table, 10_000, 200, 0).batch == 64
 
 
+def test_a_large_table_learns_longer_the_more_densities_it_has():
+    table = load_recipe("table").table
+    steps = [options_of(table, 20_000, 20, lines).steps for lines in (0, 5, 6, 13, 20)]
+    assert steps[0] == steps[1] < steps[2] < steps[3] <= steps[4] <= 5000
+    assert options_of(table, 20_000, 200, 20).steps < steps[4]  # each step takes longer
+    assert options_of(load_recipe("table", {"table.steps": 9000}).table, 20_000, 20, 0).steps == 9000
+
+
 # --- small tables: the network is kept only where unseen rows are likelier by it, and learns briefly ------------------
 
 

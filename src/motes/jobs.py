@@ -57,4 +57,4 @@ def run_jobs(
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}".rstrip(".: ")
-        raise MotesError(f"a worker process or its scheduler failed ({what}). {so_far()}") from error
+        raise MotesError(f"a worker failed ({what}). {so_far()}") from error

@@ -28,7 +28,7 @@ from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, bin_masse
 from motes.training.programs import brief_program, each_member, put, training_program
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates,
-TURNS = 3  # maximum number of times: a third of the rows of Default is rejected, and each turn halves what is left
+TURNS = 3  # maximum number of times: with a third of the rows rejected, each turn halves what is left
 CLOSE = 0.004  # distance of targets that is no more than chance
 
 
