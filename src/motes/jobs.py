@@ -35,14 +35,12 @@ def run_jobs(
         >>> from motes.jobs import run_jobs
         >>> with ThreadPoolExecutor(1) as executor:
         ...     run_jobs([lambda: 1], executor, total=3, so_far=str, on_progress=lambda now: print(now.done))
-        2
         3
     """
     futures = list[Future[object]]()
     try:
         try:
             futures += map(executor.submit, jobs)
-            on_progress(Progress(total - len(futures), total))
             for done, future in enumerate(as_completed(futures), total - len(futures) + 1):
                 future.result()
                 on_progress(Progress(done, total))

@@ -300,7 +300,7 @@ def sweep(
     Raises:
         UsageError, RecipeError, DataError: before any training starts: an unknown key, an invalid value, two equal
             settings, or rows that cannot be used.
-        MotesError: if a worker process ended.
+        MotesError: of a model that cannot be trained; or if a worker failed.
         KeyboardInterrupt: after Ctrl-C; it says how many models are complete. Models in training are lost.
 
     Example:
@@ -354,6 +354,7 @@ def _train_all(trials: Sequence[Trial], executor: Executor | None, on_progress: 
         return f"{complete:,} of {len(trials):,} models are complete. {CONTINUE}"
 
     jobs, stop = [trial.train for trial in trials if not trial.read()], trials[0].stop
+    on_progress(Progress(len(trials) - len(jobs), len(trials)))
     with ExitStack() as stack:
         if executor is None:
             stack.enter_context(threadpool_limits(1))  # each thread computes by itself
