@@ -87,9 +87,9 @@ class Trial:
 
     def train(self) -> None:
         """Train and evaluate the model, and write it into its folder. A training that diverges is a result, too."""
-        ready = replace(prepare_rows(self.source, self.recipe, self.seed), warnings=())
         metrics, error, model = list[dict[str, Any]](), "", None
         try:
+            ready = replace(prepare_rows(self.source, self.recipe, self.seed), warnings=())
             model = train_model(ready, self.seed, Reporter(quiet=True), on_progress=self._check)
             if model.training.interrupted:
                 raise KeyboardInterrupt
