@@ -89,7 +89,7 @@ def tables_protocol(data: dict[str, Any]) -> Rows:
 
 @table("tables_protocol.json")
 def tables_peers(data: dict[str, Any]) -> Rows:
-    yield "", "motes", "best published", "motes on unseen rows", "seconds to fit on two cores"
+    yield "", "motes", "best published", "motes on unseen rows", "seconds to fit, without a GPU"
     for name, found in data["tables"].items():
         ours, published = protocol_cell(found, "xgb_train")
         yield name, ours, published, *(protocol_cell(found, score)[0] for score in ("xgb_unseen", "fit_wall"))
