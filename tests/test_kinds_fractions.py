@@ -89,6 +89,7 @@ def model(request):
 
 
 @pytest.mark.brief
+@pytest.mark.slow(but=["heaped"])
 def test_probabilities_sum_to_one(model):
     model, column = model
     kind = model.schema.kind_of(column)
@@ -106,6 +107,7 @@ def test_probabilities_sum_to_one(model):
 
 
 @pytest.mark.brief
+@pytest.mark.slow
 def test_conditions_hold_to_the_last_digit():
     with untrained():
         model = of_random_weights(fit_table(sessions(1), changes=SMALL, seed=1))
@@ -128,6 +130,7 @@ def test_conditions_hold_to_the_last_digit():
         model.sample(3, given={"minutes": 1e6})
 
 
+@pytest.mark.slow(but=["heaped"])
 def test_a_model_file_keeps_the_kind(model, tmp_path):
     model, column = model
     model.save(tmp_path / "model.safetensors")
