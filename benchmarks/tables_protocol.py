@@ -194,7 +194,8 @@ def main() -> None:
     if arguments.synthetic and len(arguments.tables) != 1:
         parser.error("got --synthetic with several tables; expected one; name it, such as --tables adult")
     changes = changes_of(arguments.changes)
-    results: dict[str, Any] = {"about": about("python benchmarks/tables_protocol.py FOLDER"), "tables": {}}
+    source = about("python benchmarks/tables_protocol.py FOLDER", seeds=arguments.seeds, changes=changes)
+    results: dict[str, Any] = {"about": source, "tables": {}}
     for table in arguments.tables:
         (train, test), target = read(arguments.folder, table), TARGETS[table]
         print(f"\n{table}: {len(train)} + {len(test)} rows of {train.shape[1]} columns\n{heading()}", flush=True)

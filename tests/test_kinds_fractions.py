@@ -122,12 +122,15 @@ def test_conditions_hold_to_the_last_digit():
         assert meets(drawn["minutes"]).all(), condition
     filled = model.impute(sessions(2, n=50).assign(minutes=np.nan), seed=1)
     assert filled["minutes"].between(model.schema.kind_of("minutes").low, model.schema.kind_of("minutes").high).all()
-    with pytest.raises(UsageError, match=r"write minutes=7\.5 for one number"):
-        table_conditions(["minutes=7,5"], model.schema)
     with pytest.raises(DataError, match="no probability"):
         model.sample(3, given={"minutes": {np.pi * 3, 10}})
     with pytest.raises(DataError, match="to allow more"):
         model.sample(3, given={"minutes": 1e6})
+
+
+def test_a_decimal_comma_is_refused():
+    with pytest.raises(UsageError, match=r"write minutes=7\.5 for one number"):
+        table_conditions(["minutes=7,5"], Schema.fit(sessions(1)))
 
 
 @pytest.mark.slow(but=["heaped"])

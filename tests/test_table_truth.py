@@ -18,7 +18,7 @@ from customers import customers
 from fits import fit_table
 from motes.data import as_frame
 from motes.recipes import load_recipe
-from motes.tables.parts import Not
+from motes.tables.parts import Not, Part
 from motes.tables.training import options_of
 from tables import TINY, untrained
 
@@ -332,20 +332,24 @@ def test_the_order_of_the_rows_has_no_bearing(data, quick_run):
     assert (first.score_samples(some.tail(20)) != other.score_samples(some.tail(20))).all()
 
 
+def parts_of(count, densities=0):
+    return [Part("x", "x", np.ones(1), smooth=k < densities) for k in range(count)]
+
+
 @pytest.mark.slow
 def test_a_step_of_a_wide_table_has_fewer_rows():
     table = load_recipe("table").table
-    rows = [options_of(table, 10_000, parts, 0).batch for parts in (2, 48, 96, 200)]
+    rows = [options_of(table, 10_000, parts_of(parts)).batch for parts in (2, 48, 96, 200)]
     assert rows == [512, 512, 256, 128]
-    assert options_of(load_recipe("table", {"table.batch": 64}).table, 10_000, 200, 0).batch == 64
+    assert options_of(load_recipe("table", {"table.batch": 64}).table, 10_000, parts_of(200)).batch == 64
 
 
 def test_a_large_table_learns_longer_the_more_densities_it_has():
     table = load_recipe("table").table
-    steps = [options_of(table, 20_000, 20, lines).steps for lines in (0, 5, 6, 13, 20)]
+    steps = [options_of(table, 20_000, parts_of(20, lines)).steps for lines in (0, 5, 6, 13, 20)]
     assert steps[0] == steps[1] < steps[2] < steps[3] <= steps[4] <= 5000
-    assert options_of(table, 20_000, 200, 20).steps < steps[4]  # each step takes longer
-    assert options_of(load_recipe("table", {"table.steps": 9000}).table, 20_000, 20, 0).steps == 9000
+    assert options_of(table, 20_000, parts_of(200, 20)).steps < steps[4]  # each step takes longer
+    assert options_of(load_recipe("table", {"table.steps": 9000}).table, 20_000, parts_of(20)).steps == 9000
 
 
 # --- small tables: the network is kept only where unseen rows are likelier by it, and learns briefly ------------------

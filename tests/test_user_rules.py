@@ -1,7 +1,7 @@
 """Rules of users: a closed grammar, checked on the training rows, and kept in every row that a model makes."""
 
 import json
-import re
+import sys
 import warnings
 
 import numpy as np
@@ -111,7 +111,7 @@ def test_any_column_name_can_be_written(name):
         ("round(a, 99) == 1", 10, "a whole number of digits"),
         ("unique(a, a)", 1, "different columns"),
         ("unique(a) -> b == 1", 1, "a comparison"),
-        ("-" * 4000 + "a == 1", "1|251", "nested"),  # Python 3.13 reads so many signs, 3.11 does not
+        ("-" * 4000 + "a == 1", 251 if sys.version_info >= (3, 13) else 1, "nested"),  # older ones cannot read so many
         ("not " * 2000 + "a", 1005, "at most 250 nested"),
         ("a == " + " + ".join(["a"] * 400), 6, "at most 250 nested"),
     ],
@@ -119,7 +119,7 @@ def test_any_column_name_can_be_written(name):
 def test_anything_else_is_refused_with_its_place(text, place, says):
     with pytest.raises(UsageError) as refused:
         parse_rule(text)
-    assert re.search(rf"character ({place}): ", str(refused.value)) and says in str(refused.value), refused.value
+    assert f"character {place}: " in str(refused.value) and says in str(refused.value), refused.value
 
 
 @pytest.mark.parametrize("text", ["", "  ", 7, "a" * 10_001])

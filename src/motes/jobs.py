@@ -16,7 +16,7 @@ def run_jobs(
     on_progress: OnProgress = silent,
     stop: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run independent jobs, of which the same call later runs those that did not finish. Waiting ones can be cancelled.
+    """Run independent jobs. After an interruption, call this again with the jobs that did not finish.
 
     Args:
         jobs: functions that write their results.
@@ -24,7 +24,7 @@ def run_jobs(
         total: the number of jobs with those that are complete already.
         so_far: returns how many are complete, and how to continue.
         on_progress: called with the number of complete jobs.
-        stop: asks running jobs to end. It is called when all jobs are finished, or one fails, and all are waited for.
+        stop: asks running jobs to end. It is called at the end, or when a job fails; then all of them are waited for.
 
     Raises:
         MotesError: of a job; or if the executor or one of its workers failed.

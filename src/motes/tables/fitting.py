@@ -75,7 +75,7 @@ def fit_table(
     worth, plan = rows.worth, _plan(schema)
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
     layout = layout_of(schema, labels=labels)
-    options = options_of(chosen.table, worth, layout.parts, len(layout.lines))
+    options = options_of(chosen.table, worth, schema.parts)
     run = run_of(chosen, seed, keys, rows.weights)
     earlier, on_disk = None if start is None else start.models, frame.many is not None
     first, split = first_members(rows, layout, options, seed, earlier, on_disk=on_disk)

@@ -598,8 +598,7 @@ class TableModel(Model):
                 constraint = Constraint.of(rules, *cases, schema.rows)
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
-            lines = sum(part.has_density for part in schema.parts)
-            dropout = options_of(recipe.table, worth, len(schema.parts), lines).dropout
+            dropout = options_of(recipe.table, worth, schema.parts).dropout
             skeleton = skeleton_of(layout_of(schema, labels=labels), tensors, dropout)
             if not schema.relatives:  # files of earlier versions do not mention histograms
                 for name in ("frames", "frame_bias"):

@@ -8,7 +8,7 @@ any of its columns shuffled, as many rows would obey it less than once in e^20 t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice, pairwise, permutations
+from itertools import combinations, islice, pairwise, permutations, product
 from math import log
 from typing import Any
 
@@ -20,7 +20,7 @@ from motes.data.arrays import Series
 from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
 from motes.tables.parts import Array
-from motes.tables.relations import BROKEN, EXPECTED, FEWER, WIDEST, extrapolate_rows
+from motes.tables.relations import BROKEN, EXPECTED, FEWER, WIDEST, extrapolate_rows, few_of_each
 from motes.tables.schema import Schema
 from motes.tables.user_rules import UserRule, parse_rule, quoted
 
@@ -36,8 +36,7 @@ FACTOR = 4  # and of a factor
 PERCENT = 100.0
 MOST = 100  # maximum number of chains that begin with one column
 MATTERS = 0.05  # minimum share of rows that break an inequality with a sum if a column of it comes from other rows
-SUMS = 32  # maximum number of columns among which such inequalities are sought,
-SEVERAL = 4  # and maximum number of them for each column
+SUMS = 32  # maximum number of columns among which such inequalities are sought
 ROUNDS = 8  # fits of a sum, each to the rows that fit best
 KEPT = 0.7  # share of these rows
 
@@ -362,37 +361,28 @@ class _Search:
         the three columns must matter: taken from other rows, it breaks the inequality. Numbers that rules in `known`
         determine together are left out.
         """
-        names = names[:SUMS]
-        if len(names) < 3:
-            return []
-        whole = list[set[str]]()  # unions of the columns of rules that share some
-        for columns in known:
-            apart = [other for other in whole if not other & columns]
-            whole = [*apart, columns.union(*(other for other in whole if other & columns))]
-        x = np.stack([self.x[name] for name in names], axis=1)
-        mixed, found = np.roll(x, len(x) // 2, axis=0), list[tuple[float, tuple[str, str, str], str]]()
-        for i, k in combinations(range(len(names)), 2):
-            gap = (x[:, i] + x[:, k])[:, None] - x
-            moved = [(a[:, i] + b[:, k])[:, None] - x for a, b in ((mixed, x), (x, mixed))]
-            for sign in (1, -1):
-                broken = lambda gap, sign=sign: (sign * gap < 0).mean(axis=0)
-                few = (broken(gap) <= BROKEN) & (np.minimum(*map(broken, moved)) >= MATTERS)
-                for j in map(int, np.flatnonzero(few)):
-                    three = names[i], names[k], names[j]
-                    if len({*three}) == 3 and not any({*three} <= columns for columns in whole):
-                        plain = (x[:, [i, k, j]] != 0).all(axis=1)  # with a 0, two may be equal for another reason
-                        rows, band = extrapolate_rows(sign * gap[plain & (sign * gap[:, j] >= 0), j])
-                        beyond = (plain & (sign * gap[:, j] < 0) & (sign * gap[:, j] >= -band)).sum()
-                        if rows >= max(EXPECTED, FEWER * beyond):
-                            a, b, c = map(quoted, three)
-                            text = f"{c} <= {a} + {b}" if sign > 0 else f"{a} + {b} <= {c}"
-                            found.append((rows, three, text))
-        count, made = dict.fromkeys(names, 0), list[FoundRule]()
-        for _, three, text in sorted(found, key=lambda one: -one[0]):
-            if max(count[name] for name in three) < SEVERAL and (offer := self._found(parse_rule(text))):
-                made.append(offer)
-                count |= {name: count[name] + 1 for name in three}
-        return made
+        names, together = names[:SUMS], list[set[str]]()
+        for columns in known:  # together: the columns of rules that share some
+            apart = [others for others in together if not others & columns]
+            together = [*apart, columns.union(*(others for others in together if others & columns))]
+        x = np.stack([self.x[name] for name in names], axis=1) if names else np.empty((0, 0))
+        mixed, found = np.roll(x, len(x) // 2, axis=0), list[tuple[float, str]]()
+        broken = lambda gap: (gap < 0).mean(axis=0)
+        for (i, k), sign in product(combinations(range(len(names)), 2), (1, -1)):
+            gap, *moved = (sign * ((a[:, i] + b[:, k])[:, None] - x) for a, b in ((x, x), (mixed, x), (x, mixed)))
+            few = (broken(gap) <= BROKEN) & (np.minimum(*map(broken, moved)) >= MATTERS)
+            for j in map(int, np.flatnonzero(few)):
+                a, b, c = names[i], names[k], names[j]
+                if j in (i, k) or any({a, b, c} <= columns for columns in together):
+                    continue
+                own = gap[(x[:, [i, k, j]] != 0).all(axis=1), j]  # with a 0, two may be equal for another reason
+                rows, band = extrapolate_rows(own[own >= 0])
+                if rows >= max(EXPECTED, FEWER * ((own < 0) & (own >= -band)).sum()):
+                    total, bound = f"{quoted(a)} + {quoted(b)}", quoted(c)
+                    found.append((rows, f"{bound} <= {total}" if sign > 0 else f"{total} <= {bound}"))
+        texts = (text for _, text in sorted(found, key=lambda one: -one[0]))
+        offers = filter(None, (self._found(parse_rule(text)) for text in texts))
+        return [*few_of_each(offers, lambda one: one.rule.columns)]
 
 
 def _count(rule: UserRule, columns: Mapping[str, Series]) -> tuple[int, int]:

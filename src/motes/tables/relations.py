@@ -11,7 +11,8 @@ A relation that holds in all or nearly all rows is a rule: synthetic rows obey i
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations, product
 from typing import Any, ClassVar, TypeVar
@@ -52,7 +53,7 @@ LIMIT = 2.0**52  # up to here, sums in float64 are exact
 LARGEST_LOG = 700.0  # logarithm of the largest product in float64
 
 Columns = Mapping[str, Array]  # column -> its numbers, (n,)
-R = TypeVar("R", "Relation", "Dependency")
+T = TypeVar("T")
 
 # A `Rule` is a statement that holds in all or nearly all rows. It has `columns`, the `shares` of the training rows in
 # each case (case 0 breaks the rule), `words`, a sentence, and `cases`, the case of each row.
@@ -217,16 +218,16 @@ def _relations_of_numbers(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation
     looked = {name: columns[name][rows[:LOOKED]] for name in positive}
     found += [_fit_product(one, columns, steps) for one in _find_products(looked, steps)]
     kept = [one for one in found if one is not None]
-    return tuple(few_of_each(sorted(kept, key=lambda one: (-one.share, len(one.columns)))))
+    return tuple(few_of_each(sorted(kept, key=lambda one: (-one.share, len(one.columns))), lambda one: one.targets))
 
 
-def few_of_each(found: Iterable[R]) -> Iterator[R]:
-    """Yield the first ones, skipping those of columns that already have `SEVERAL`."""
-    count: dict[str, int] = {}
-    for relation in found:
-        if all(count.get(column, 0) < SEVERAL for column in relation.targets):
-            count |= {column: count.get(column, 0) + 1 for column in relation.targets}
-            yield relation
+def few_of_each(found: Iterable[T], columns: Callable[[T], Iterable[str]]) -> Iterator[T]:
+    """Yield the first ones, skipping those with a column that already has `SEVERAL`."""
+    count = Counter[str]()
+    for one in found:
+        if all(count[column] < SEVERAL for column in columns(one)):
+            count.update(columns(one))
+            yield one
 
 
 def _values(frame: Frame, column: str) -> Array:
@@ -586,7 +587,7 @@ def _rules_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[tuple[Depende
     order = np.random.default_rng([0, 161803]).permutation(len(frame))
     made = (_find_dependency(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
     found = [one for one in made if one is not None]
-    dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
+    dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows), lambda one: one.targets))
     domains = {one.columns: one.codes >= 0 for one in dependencies if one.shares[0] <= BROKEN}
     few = [kind for kind in kinds if kind.measure == "number" and _few_numbers(kind) is not None]
     codes |= {kind.column: _encode_labels(frame, kind) for kind in few}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from motes.tables.layout import Layout
 from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, log_frames_of, on_axes, ordered
+from motes.tables.parts import Part as TablePart
 from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import weights_of, with_weights
@@ -565,29 +566,23 @@ def _initialise_gates(
     )
 
 
-def options_of(table: TableOptions, n: int, parts: int, lines: int) -> ChosenOptions:
-    """Return the section [table] of a recipe with omitted options chosen for n complete rows.
+def options_of(table: TableOptions, n: int, parts: Sequence[TablePart]) -> ChosenOptions:
+    """Return the section [table] of a recipe with omitted options chosen for n complete rows of some parts.
 
     The learning rate falls to 0 within the steps that it takes to learn the rows: on 3,000 customers, the best of 1,200
     steps was the 100th, 0.36 nats worse than the end of 300 steps. Densities take longer than labels: with a rate that
     falls more slowly, held-out rows are most likely after 31 passes on Adult (6 densities), 60 on Magic (10), and 49 to
-    98 on Default (14). A table with many parts has fewer steps, since each takes longer.
-
-    Args:
-        table: the section.
-        n: number of complete rows.
-        parts: number of parts.
-        lines: number of parts with a density.
+    98 on Default (13). A table with many parts has fewer steps, since each takes longer.
     """
     small = n < SMALL
-    batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / parts, *BATCH))
-    epochs = EPOCHS if small else EACH * max(lines, FEWEST)
-    most = BRIEF[1] if small else STEPS[1] * min(SLIM / parts, 1.0)
+    batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / len(parts), *BATCH))
+    epochs = EPOCHS if small else EACH * max(sum(part.has_density for part in parts), FEWEST)
+    least, most = BRIEF if small else (STEPS[0], STEPS[1] * min(SLIM / len(parts), 1.0))
     suits = {
         "width": 128 if small else 192,
         "depth": 1 if small else 2,
         "dropout": 0.25 if small else 0.1,
-        "steps": int(max(min(epochs * n / batch, most), (BRIEF if small else STEPS)[0])),
+        "steps": int(max(min(epochs * n / batch, most), least)),
         "weight_decay": 1.0 if small else 0.1,
         "check_every": 25 if small else 100,
     }
