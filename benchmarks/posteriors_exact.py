@@ -50,7 +50,7 @@ def two_moons(theta: Array, x: Array, points: int = 200) -> Array:
     r = np.hypot(across, second - (b - a) / np.sqrt(2))
     log_p = norm.logpdf(r, 0.1, 0.01) - np.log(np.pi * r)
     seen, rows = np.unique(x, axis=0, return_inverse=True)
-    return np.where(across > 0, log_p, -np.inf) - np.array([evidence(one) for one in seen])[rows]
+    return np.where(across > 0, log_p, -np.inf) - np.array([evidence(one) for one in seen])[rows.ravel()]
 
 
 EXACT = {task.__name__: task for task in (gaussian_linear, gaussian_linear_uniform, gaussian_mixture, two_moons)}

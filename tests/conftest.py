@@ -223,6 +223,11 @@ def user_environment(environment):
     return {name: value for name, value in environment.items() if not name.startswith(CACHE)}
 
 
+def unquoted(text: str) -> str:
+    """A message without double quotes: older versions of Cyclopts quote options, newer ones do not."""
+    return text.replace('"', "")
+
+
 class Command:
     """The command line in this process: `command("shapes", ...)` returns its exit code, stdout and stderr."""
 

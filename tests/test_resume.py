@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import SMALL
+from tests.conftest import SMALL, unquoted
 from tests.states import Ended, Memory, Told, bits, learnable
 from tests.tables import TINY, kept_network
 
@@ -339,7 +339,8 @@ def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(m
     with pytest.raises(UsageError, match="got resume and overwrite; expected one of them"):
         Options(resume=True, overwrite=True)
     assert "expected one of them" in motes_command.error("train", "moons", "--resume", "--overwrite")
-    assert "--checkpoint-every. Must be >= 0" in motes_command.error("train", "moons", "--checkpoint-every=-1")
+    negative = motes_command.error("train", "moons", "--checkpoint-every=-1")
+    assert "--checkpoint-every. Must be >= 0" in unquoted(negative)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 from tests.conftest import SMALL
-from tests.reference import Point, TrainingBy, Z, half_distance
+from tests.reference import Point, TrainingBy, Z, float64, half_distance
 
 import motes
 from fits import fit_points
@@ -354,7 +354,7 @@ class Matrix:
 
 def test_steps_equal_those_of_the_paper_with_a_ridge():
     slopes = slopes_of(25)
-    with jax.enable_x64(True):
+    with float64():
         steps, _ = steps_of(slopes)
     first, last = Matrix((4, 3)), Matrix((3, 4))
     for slope, step in zip(slopes, steps, strict=True):
