@@ -288,6 +288,22 @@ def is_even(edges: Curve, places: Curve) -> bool:
     return bool(np.allclose(places, (edges / 2 - edges[0] / 2) / (edges[-1] / 2 - edges[0] / 2), atol=1e-6))
 
 
+def ticks_of_dates(ends: tuple[float, float], edges: Curve, places: Curve, second: float) -> list[tuple[float, str]]:
+    """Return positions and texts of the ticks of an axis of dates: the first day, the last one, and one between them.
+
+    Args:
+        ends: the first and the last moment of the samples, which are up to half a bin within the edges.
+        edges, places: the bins and their positions from `histogram_bins`.
+        second: a second, in the unit of the edges.
+    """
+    first, last = np.interp(ends, edges, places)
+    positions = np.linspace(first, last, 3)
+    moments = np.interp(positions, places, edges) / second
+    moments[[0, 2]] = np.array(ends) / second  # the days of samples to the bit
+    days = np.rint(moments * 1e6).astype("M8[us]").astype("M8[D]").astype(str).tolist()
+    return [(at, day) for i, (at, day) in enumerate(zip(positions.tolist(), days, strict=True)) if day not in days[:i]]
+
+
 def ticks_of_long_range(edges: Curve, places: Curve, letters: float) -> list[tuple[float, str]]:
     """Return position and text of ticks: both ends, 0 and powers of ten, the largest first, as far as there is room.
 

@@ -249,8 +249,9 @@ MOST_LABELS = 12
 class Histogram:
     """Shares of the observed entries of real and of synthetic rows, (k,) each: by label, or between `edges` (k + 1,).
 
-    The edges cover the whole range of both. `places` (k + 1,) are their positions in a picture, from 0 to 1: evenly
-    spaced, or on an asinh scale for numbers with long tails.
+    The edges cover the whole range of both, from the smallest to the largest number, which are the `ends`. `places`
+    (k + 1,) are their positions in a picture, from 0 to 1: evenly spaced, or on an asinh scale for numbers with long
+    tails.
     """
 
     real: Array
@@ -258,6 +259,7 @@ class Histogram:
     labels: tuple[str, ...] = ()
     edges: Array | None = None
     places: Array | None = None
+    ends: tuple[float, float] | None = None
 
 
 def bars_of(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram:
@@ -266,7 +268,8 @@ def bars_of(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram
         return _label_histogram(synthetic, real, labels)
     edges, places = histogram_bins(synthetic, real)
     shares = [np.histogram(x, edges)[0] / len(x) for x in (real, synthetic)]
-    return Histogram(shares[0], shares[1], edges=edges, places=places)
+    ends = min(synthetic.min(), real.min()), max(synthetic.max(), real.max())
+    return Histogram(shares[0], shares[1], edges=edges, places=places, ends=(float(ends[0]), float(ends[1])))
 
 
 def _label_histogram(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram:

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from motes.rasters import is_even, ticks_of_long_range
+from motes.rasters import is_even, ticks_of_dates, ticks_of_long_range
 
 LETTER = 6.2  # mean width of a letter, in the units of a picture
 
@@ -108,7 +108,13 @@ class Mark(NamedTuple):
 
 
 def histogram(
-    real: Array, synthetic: Array, edges: Array, said: str, *, places: Array | None = None, dates: bool = False
+    real: Array,
+    synthetic: Array,
+    edges: Array,
+    said: str,
+    *,
+    places: Array | None = None,
+    dates: tuple[float, float] | None = None,
 ) -> Markup:
     """Draw a histogram: real numbers as a filled outline, synthetic ones as a line, over the same bins.
 
@@ -117,7 +123,7 @@ def histogram(
         edges: edges of the bins, (k + 1,).
         said: description of the picture for screen readers.
         places: positions of the edges, from 0 to 1, (k + 1,); None: a linear axis.
-        dates: the numbers are microseconds since 1970.
+        dates: for numbers that are microseconds since 1970: the first and the last of them.
     """
     height, base = 118.0, 96.0
     low, high = float(edges[0]), float(edges[-1])
@@ -132,19 +138,17 @@ def histogram(
         shape("path", "synthetic-line", d=_outline(places * WIDTH, up(synthetic), base, closed=False)),
         shape("line", "axis", x1=0, x2=WIDTH, y1=base, y2=base),
     ]
-    if dates:
-        for at, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
-            parts.append(written(_format_date(low + at * (high - low)), at * WIDTH, base + 15, anchor))
-    else:
-        for at, text in _place_ticks(edges, places):
-            parts.append(shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))
-            edge = len(text) * LETTER / 2
-            parts.append(written(text, float(np.clip(at, edge, WIDTH - edge)), base + 16, "middle"))
+    for at, text in _place_ticks(edges, places, dates):
+        parts.append(shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))
+        edge = len(text) * LETTER / 2
+        parts.append(written(text, float(np.clip(at, edge, WIDTH - edge)), base + 16, "middle"))
     return picture(WIDTH, height, said, parts)
 
 
-def _place_ticks(edges: Array, places: Array) -> list[tuple[float, str]]:
+def _place_ticks(edges: Array, places: Array, dates: tuple[float, float] | None) -> list[tuple[float, str]]:
     """Return positions and texts of the ticks."""
+    if dates is not None:
+        return [(at * WIDTH, day) for at, day in ticks_of_dates(dates, edges, places, 1e6)]
     if not is_even(edges, places):
         return [(at * WIDTH, text) for at, text in ticks_of_long_range(edges, places, WIDTH / LETTER)]
     low, high = float(edges[0]), float(edges[-1])
@@ -284,10 +288,6 @@ def _outline(x: Array, y: Array, base: float, *, closed: bool) -> str:
     across, up = np.repeat(x, 2), np.concatenate([[base], np.repeat(y, 2), [base]])
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up, strict=True))
     return f"M{path}" + ("Z" if closed else "")
-
-
-def _format_date(value: float) -> str:
-    return str(np.datetime64(int(value), "us").astype("M8[D]"))
 
 
 # --- the plane --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from motes.plots.canvas import Style, add_legend, as_style, dress, dress_text, new_axes, new_figure
 from motes.plots.svg import short
-from motes.rasters import histogram_bins, is_even, ticks_of_long_range
+from motes.rasters import histogram_bins, is_even, ticks_of_dates, ticks_of_long_range
 
 Numbers = NDArray[np.float64]
 
@@ -119,8 +119,9 @@ def _draw_histogram(ax: Axes, sets: list[Numbers], dates: bool, styles: list[dic
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     if dates:
-        ends = np.array([edges[0], (edges[0] + edges[-1]) / 2, edges[-1]])
-        ax.set_xticks(np.interp(ends, edges, places), _format_days(ends), fontsize=7)
+        both = np.concatenate(sets)
+        ticks = ticks_of_dates((both.min(), both.max()), edges, places, 1.0)
+        ax.set_xticks(*zip(*ticks, strict=True), fontsize=7)
     elif even:
         whole = all((x == np.round(x)).all() for x in sets)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=whole))
@@ -130,7 +131,7 @@ def _draw_histogram(ax: Axes, sets: list[Numbers], dates: bool, styles: list[dic
 
 
 def _format_days(seconds: Numbers) -> list[str]:
-    return np.array(seconds * 1e6, "M8[us]").astype("M8[D]").astype(str).tolist()
+    return np.rint(seconds * 1e6).astype("M8[us]").astype("M8[D]").astype(str).tolist()
 
 
 def _format_tick(value: float) -> str:
@@ -295,6 +296,7 @@ class _Scale:
         others: number of other labels, which share a place after them.
         dates: whether the entries are dates.
         limits: the ends of the axis.
+        ends: the least and the largest number within them.
     """
 
     def __init__(self, *sets: NDArray[Any], mark: float | None = None):
@@ -316,6 +318,7 @@ class _Scale:
         if mark is not None:
             low, high = min(low, mark), max(high, mark)
         room = 0.04 * (high - low) or 0.5
+        self.ends = (float(low), float(high))
         self.limits = (float(low - room), float(high + room))
 
     def numbers(self, entries: NDArray[Any]) -> Numbers:
@@ -374,8 +377,7 @@ def _draw_ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: boo
             words = [short(label, 11) for label in scale.labels] + [f"{scale.others} others"] * bool(scale.others)
             axis.set_ticks(range(len(words)), words)
         elif scale.dates:
-            ends = np.array(scale.limits)
-            axis.set_ticks(ends, _format_days(ends))
+            axis.set_ticks(scale.ends, _format_days(np.array(scale.ends)))
         else:
             axis.set_major_locator(MaxNLocator(4))
     if bottom and (across.labels is not None or across.dates):

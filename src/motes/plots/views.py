@@ -74,10 +74,10 @@ def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
         if (bars := column.bars) is None:
             continue
         moments = _moments(column)
-        if bars.edges is not None:
-            ends = [shown(column.kind, float(bars.edges[i])) for i in (0, -1)]
-            said = f"Histograms of {column.name} from {ends[0]} to {ends[1]}. {moments}."
-            dates = column.kind == "date"
+        if bars.edges is not None and bars.ends is not None:
+            low, high = (shown(column.kind, end) for end in bars.ends)
+            said = f"Histograms of {column.name} from {low} to {high}. {moments}."
+            dates = bars.ends if column.kind == "date" else None
             picture = svg.histogram(bars.real, bars.synthetic, bars.edges, said, places=bars.places, dates=dates)
         else:
             shares = "; ".join(
