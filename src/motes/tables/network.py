@@ -719,18 +719,13 @@ class Reader:
         Tokens without a place, such as the token of missing entries, do not change.
         """
         line, scale = self.lines[j], self.scales[j]
-        if scale is None:
+        if line is None or scale is None:
             return codes.astype(np.int32), np.zeros(len(codes)), np.zeros(len(codes))
         count = len(scale.points)
         here = codes < count
-        inside = np.minimum(codes, count - 1)
-        if line is None:  # ordered labels
-            found, places = inside, (scale.ends[inside] + scale.ends[inside + 1]) / 2
-        else:
-            entries = line.encode(line.decode(inside, y))
-            found, places = entries.codes, entries.y
-        ranks = scale.rank(found, places)
-        return np.where(here, found, codes).astype(np.int32), np.where(here, places, 0.0), ranks
+        entries = line.encode(line.decode(np.minimum(codes, count - 1), y))
+        ranks = scale.rank(entries.codes, entries.y)
+        return np.where(here, entries.codes, codes).astype(np.int32), np.where(here, entries.y, 0.0), ranks
 
     def code_at(self, j: int, y: Array) -> NDArray[np.int32]:
         """Return the tokens that contain places (n,)."""
