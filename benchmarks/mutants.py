@@ -6,12 +6,13 @@
 A mutant is one change at one place, by an operator of Cosmic Ray: another comparison, another number, an added `not`,
 `break` instead of `continue`. The script lists all of them in `src/motes`, except in annotations, and draws a random
 sample with a fixed seed. It first runs each test file alone (quick tests only) to learn which test executes which
-lines. Then it tests each mutant with up to 60 of the tests that execute its lines, from the files that know its module
-best, until one fails. Those that none of these notices are tested again with all files that execute their lines,
-because JAX traces a function once per process, so that of the tests of a file only the first executes its lines. A
-mutant that no test notices survives. Results are appended to the output file, and what each test file executes is kept
-in a folder beside it, so you can interrupt the script and continue: what was tested so far is a random sample, too. At
-the end it prints the survivors and the score with its 95 % interval (Wilson).
+lines, and how long each takes. Then it tests each mutant with 30 seconds of the tests that execute its lines, from the
+files that know its module best, the shortest first, until one fails. Those that none of these notices are tested again
+with 2 minutes of whole files that execute their lines, because JAX traces a function once per process, so that of the
+tests of a file only the first executes its lines. A mutant that nothing notices survives; tests beyond these limits
+might notice some. Results are appended to the output file, and what each test file executes is kept in a folder beside
+it, so you can interrupt the script and continue: what was tested so far is a random sample, too. At the end it prints
+the survivors and the score with its 95 % interval (Wilson).
 """
 
 import argparse
@@ -24,11 +25,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import islice, zip_longest
+from itertools import accumulate, islice, zip_longest
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -40,7 +42,7 @@ from scipy.stats import binomtest
 
 QUICK = ["-q", "-p", "no:cacheprovider", "-m", "not slow and not long"]
 LIMIT = 900  # seconds: what takes longer has changed so much that the tests notice it
-FIRST = 60  # tests that are tried first
+FIRST, WHOLE = 30.0, 120.0  # seconds of the tests that are tried first, and of the files that are tried then
 
 
 def pytest(checkout: Path, words: list[str], runner: tuple[str, ...] = ("-m", "pytest")) -> subprocess.CompletedProcess:
@@ -51,13 +53,22 @@ def pytest(checkout: Path, words: list[str], runner: tuple[str, ...] = ("-m", "p
 
 
 def trace(checkout: Path, test: Path, data: Path) -> None:
-    """Write which lines each test of a file executes."""
+    """Write which lines each test of a file executes, and beside it how long they take."""
     settings = checkout / ".coveragerc"
     settings.write_text(f"[run]\nsource = {checkout / 'src'}\ndynamic_context = test_function\nrelative_files = true\n")
     runner = ("-m", "coverage", "run", "--rcfile", str(settings), "--data-file", f"{data}.new", "-m", "pytest")
-    done = pytest(checkout, [str(test)], runner)
+    done = pytest(checkout, [str(test), f"--junitxml={data.with_suffix('.xml')}"], runner)
     assert done.returncode in (0, 5), done.stdout[-2000:]  # 5: it has slow tests alone
     Path(f"{data}.new").replace(data)
+
+
+def seconds_of(test: Path, report: Path) -> dict[str, float]:
+    """The seconds of each test of a file, by its name without parameters: the sum over these."""
+    seconds: dict[str, float] = {}
+    for case in ET.parse(report).getroot().iter("testcase"):
+        name = f"{test}::{case.get('name', '').partition('[')[0]}"
+        seconds[name] = seconds.get(name, 0.0) + float(case.get("time", 0))
+    return seconds
 
 
 @cache
@@ -76,14 +87,26 @@ def tests_by_line(file: str, data: coverage.CoverageData, module: str) -> dict[i
     }
 
 
-def who_executes(traces: dict[str, coverage.CoverageData], module: str, lines: set[int], *, whole: bool) -> list[str]:
-    """The test files that execute some of the lines, those that know the module best first; or their first tests."""
+def who_executes(
+    traces: dict[str, coverage.CoverageData], seconds: dict[str, float], module: str, lines: set[int], *, whole: bool
+) -> list[str]:
+    """The test files that execute some of the lines, those that know the module best first; or some of their tests."""
     found = {file: tests_by_line(file, data, module) for file, data in traces.items()}
     some = [file for file in traces if lines & found[file].keys()]
     best = sorted(some, key=lambda file: -len(found[file]) / executed(traces[file]))
     tests = [sorted({test for line in lines for test in found[file].get(line, ())}) for file in best]
-    first = [test for turn in zip_longest(*tests) for test in turn if test][:FIRST]
-    return best if whole or not first else first
+    if whole or not any(tests):  # what is executed at import or by fixtures alone is tested with whole files
+        of_file = {file: sum(s for test, s in seconds.items() if test.startswith(f"{file}::")) for file in best}
+        return within(best, of_file, WHOLE if whole else FIRST)
+    tests = [sorted(of_file, key=seconds.__getitem__) for of_file in tests]
+    first = within([test for turn in zip_longest(*tests) for test in turn if test], seconds, FIRST)
+    return sorted(first, key=seconds.__getitem__)
+
+
+def within(names: list[str], seconds: dict[str, float], most: float) -> list[str]:
+    """The first names, one at least, whose seconds are no more together."""
+    total = list(accumulate(seconds[name] for name in names))
+    return names[: max(sum(one <= most for one in total), 1)]
 
 
 def annotated(source: str) -> set[tuple[int, int]]:
@@ -178,6 +201,8 @@ def main() -> None:
             finally:
                 free.put(one)
 
+        seconds: dict[str, float] = {}
+
         def look(test: Path) -> coverage.CoverageData:
             data = kept / f"{test.stem}.coverage"
             if not data.exists():
@@ -185,6 +210,7 @@ def main() -> None:
                     trace(checkout, test, data)
             found = coverage.CoverageData(basename=str(data))
             found.read()
+            seconds.update(seconds_of(test, data.with_suffix(".xml")))
             return found
 
         def judge(mutant: tuple[str, str, int, int, int], *, whole: bool) -> None:
@@ -194,7 +220,7 @@ def main() -> None:
                 # Nothing runs on a line such as the `*,` of a signature; the rest of its statement says who runs it.
                 tests: list[str] = []
                 for wanted in (set(range(first, last + 1)), statement(source, first)):
-                    tests = tests or who_executes(traced, module, wanted, whole=whole)
+                    tests = tests or who_executes(traced, seconds, module, wanted, whole=whole)
                 mutated = mutate_code(source, get_operator(operator)(), number)
                 began, by = time.perf_counter(), "" if tests else "no test executes it"
                 try:
