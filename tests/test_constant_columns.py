@@ -96,6 +96,7 @@ def test_a_training_goes_on_where_the_constant_is_the_same(points):
         motes.fit(WITH.assign(c=[0.3] * 3 + [1.0] + [0.3] * 116), longer, start=model, verbose=False)
 
 
+@pytest.mark.slow(only=["free"])
 def test_posteriors_of_a_constant_parameter(posteriors, tmp_path):
     model, other = posteriors
     assert model.constants == {"c": 0.3}

@@ -1,19 +1,27 @@
-"""The course: every solution passes, every known mistake is recognised by its name, and every lab runs."""
+"""The course: every solution passes, every known mistake is recognised by its name, and every lab runs.
+
+What the mistakes answer is kept in tests/course_answers.json. After a change on purpose: python -m tests.test_course
+"""
 
 import ast
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 import motes
 from motes.course import EXERCISES, check, exercise, fault, hint, sheet, solution
 
 ROOT = Path(__file__).parents[1]
+ANSWERS = ROOT / "tests" / "course_answers.json"
 LABS = sorted((ROOT / "docs" / "course").glob("lab*.py"))
 
 
@@ -33,6 +41,28 @@ def double(monkeypatch):
         return x + x, scale
 
     return double
+
+
+def answers(name):
+    """What the solution of an exercise and each mistake answer at its hidden points: words, or weighted sums."""
+    one = EXERCISES[name]
+    summed = lambda array: (
+        array.tolist() if array.dtype.kind == "U" else float(np.cos(np.arange(array.size)) @ array.flat)
+    )
+    functions = {"solution": one.solution, **one.wrong}
+    return {
+        mistake: [summed(array) for result in one.results(function) for array in result]
+        for mistake, function in functions.items()
+    }
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_mistakes_answer_what_they_did_when_they_were_looked_at(name):
+    kept, now = json.loads(ANSWERS.read_text(encoding="utf-8"))[name], answers(name)
+    assert kept.keys() == now.keys()
+    for mistake, values in kept.items():
+        words = isinstance(values[0], str)
+        assert now[mistake] == (values if words else pytest.approx(values, rel=1e-6, abs=1e-9, nan_ok=True)), mistake
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -100,6 +130,11 @@ def test_the_course_has_twelve_labs_36_exercises_and_six_faults():
             "not correct on 1 of 2 hidden inputs. With x=[1. 1.], scale=2: got 2.3 at [1] in item 1 of the result, "
             "which is off by +0.3. `hint('double')` says how to begin.",
         ),
+        (
+            lambda x, scale: (2 * x, scale + (0.5 if len(x) == 3 else 0)),
+            "not correct on 1 of 2 hidden inputs. With x=[-1.268 -0.268 0.732], scale=0.5: got 1 in item 2 of the "
+            "result, which is off by +0.5. `hint('double')` says how to begin.",
+        ),
     ],
 )
 def test_the_message_says_what_is_wrong(double, answer, message, capsys):
@@ -154,14 +189,53 @@ def test_an_untouched_function_with_a_docstring_is_not_answered_yet(double):
 
 
 def test_an_answer_may_be_a_jax_array_or_change_its_arguments(double):
-    import jax.numpy as jnp
-
     def in_place(x, scale):
         x += x
         return x, scale
 
     assert check("double", in_place).correct
     assert check("double", lambda x, scale: (jnp.asarray(2 * x), scale)).correct
+
+
+class Told(motes.points.Denoiser):
+    """A denoiser that has the time for x0_hat, or a noise that is the level of the time or a tenth of the point."""
+
+    schedule: motes.points.Schedule
+    kind: str
+
+    def __call__(self, x_t, t):
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        eps = {"time": x_t / sigma, "level": sigma / alpha, "point": x_t / alpha / 10}[self.kind]
+        return t + 0 * x_t if self.kind == "time" else (x_t - sigma * eps) / alpha
+
+
+def test_the_faults_of_samplers_are_those_that_their_exercises_name():
+    x, key, ends = jnp.array([1.0, -2.0]), jax.random.key(0), (jnp.float32(0.6), jnp.float32(0.4))
+    schedule = motes.points.RectifiedFlow()
+    step = lambda sampler, kind: np.asarray(sampler.step(Told(schedule, kind), x, *ends, None, key)[0])
+    euler, heun = motes.points.DDIM(0.0), motes.points.Heun()
+    np.testing.assert_allclose(step(fault(7), "point"), step(heun, "point"), rtol=1e-5)
+    np.testing.assert_allclose(step(fault(7), "level"), step(euler, "level"), rtol=1e-5)  # of first order
+    assert np.abs(step(heun, "level") - step(euler, "level")).min() > 0.01
+    ddpm = motes.points.Ancestral()
+    mean = motes.points.process.q_posterior(schedule, x, 0.6, *ends).mean
+    early = motes.points.process.q_posterior(schedule, x, 0.4, *ends).mean
+    np.testing.assert_allclose(step(fault(5), "time") - step(ddpm, "time"), early - mean, rtol=1e-4)
+
+
+def test_the_fault_of_the_sampler_of_labels_is_that_a_known_label_comes_too_late():
+    # The level of each test is 1e-4; the seeds are fixed. p(weather, car or bus), and the same given a late arrival.
+    trips = np.array([0.6, 0.3, 0.1])[:, None] * np.array([[0.3, 0.7], [0.6, 0.4], [0.2, 0.8]])
+    late = trips * np.array([[0.1, 0.2], [0.3, 0.25], [0.6, 0.4]])
+    counted = lambda rows: np.bincount(2 * rows[:, 0] + rows[:, 1], minlength=6)
+    free, known = fault(11).sample(3000, seed=1), fault(11).sample(3000, given={2: 1}, seed=2)
+    assert (known[:, 2] == 1).all()
+    assert chisquare(counted(free), 3000 * trips.ravel()).pvalue > 1e-4
+    assert (
+        chisquare(counted(free[free[:, 2] == 1]), (free[:, 2] == 1).sum() * (late / late.sum()).ravel()).pvalue > 1e-4
+    )
+    assert chisquare(counted(known), 3000 * trips.ravel()).pvalue > 1e-4  # as if nothing were known
+    assert chisquare(counted(known), 3000 * (late / late.sum()).ravel()).pvalue < 1e-10
 
 
 def test_unknown_names_are_errors_that_help(double):
@@ -230,3 +304,7 @@ def test_a_lab_runs_from_top_to_bottom(path, tmp_path):
     unanswered = [name for name, one in EXERCISES.items() if one.lab == int(path.stem[-2:])]
     assert unanswered and all(f"{name}: not answered yet." in done.stdout for name in unanswered)
     assert ": correct." not in done.stdout and "This is the mistake" not in done.stdout
+
+
+if __name__ == "__main__":
+    ANSWERS.write_text(json.dumps({name: answers(name) for name in EXERCISES}, indent=1) + "\n", encoding="utf-8")

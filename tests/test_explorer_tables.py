@@ -44,6 +44,7 @@ def test_the_page_is_told_what_tables_there_are(answers):
     json.dumps(about)
 
 
+@pytest.mark.slow
 def test_log_p_of_a_row_is_the_chain_rule_over_its_bars(answers, subject):
     order, bars = subject.about()["order"], {one.column: k for k, one in enumerate(subject.bars)}
     first, second = [(name, FULL[name]) for name in order if name in ("species", "sex")]

@@ -174,7 +174,6 @@ def test_all_text_gets_the_font_that_is_set(style):
     assert {(*text.get_fontfamily(), text.get_fontsize()) for text in written} == {("serif", 7.5)}
 
 
-@pytest.mark.slow(but=["scatter"])
 @pytest.mark.parametrize("name", POINT_FIGURES)
 def test_a_footnote_stands_below_all_that_there_is(name):
     figure = POINT_FIGURES[name]("light")

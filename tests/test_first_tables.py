@@ -269,6 +269,7 @@ def commands(frame, motes_command):
     assert [*pd.read_csv("s.csv")] == [*pd.read_csv("whole.csv")] == [*frame]
 
 
+@pytest.mark.slow(but=["titanic"])
 @pytest.mark.parametrize("name", ["titanic", "survey"])
 def test_a_table_is_learned_drawn_and_filled_in(name):
     frame = table(name)

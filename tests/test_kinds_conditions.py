@@ -19,6 +19,11 @@ N = 2000
 
 @pytest.fixture(scope="module")
 def table():
+    other = np.random.default_rng(5)
+    hours = np.exp(other.normal(1.5, 0.7, N))  # to halves or thirds of an hour, or as measured
+    hours = np.select(
+        [other.random(N) < 0.4, other.random(N) < 0.5], [np.rint(2 * hours) / 2, np.rint(3 * hours) / 3], hours
+    )
     rng = np.random.default_rng(0)
     every = pd.date_range("2020-01-01", periods=900)
     days = rng.choice(every[every.day_of_week < 5], N)
@@ -40,13 +45,16 @@ def table():
             "when": moments,
             "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 366, N), "D"),
             "one": 7.5,
+            "hours": hours,
+            "rounded": np.where(other.random(N) < 0.5, np.rint(hours), hours.round(2)),
         }
     )
 
 
 @pytest.fixture(scope="module")
 def schema(table):
-    return Schema.fit(table, {"stars": {"missing": "learn"}, "when": {"missing": "learn"}})
+    fractional = dict.fromkeys(["hours", "rounded"], "fractional")
+    return Schema.fit(table, {"stars": {"missing": "learn"}, "when": {"missing": "learn"}, **fractional})
 
 
 def span(first, last):
@@ -76,6 +84,12 @@ CASES = {
     "member": ("member", Not(True), lambda c: ~c, True),
     "days": ("day", Between("2024-03-01", datetime.date(2024, 4, 30)), span("2024-03-01", "2024-04-30"), True),
     "moments": ("when", Between(NOON, MORNING), span(NOON, MORNING), True),
+    "hours": ("hours", Between(2.5, 6.75), lambda c: c.between(2.5, 6.75), False),
+    "hours of one": ("hours", Between(4.1, 4.6), lambda c: c.between(4.1, 4.6), True),
+    "some hours": ("hours", Among((2.5, 4, 5.5)), lambda c: c.isin([2.5, 4, 5.5]), False),
+    "not hours": ("hours", Not(Between(1, 9.5)), lambda c: ~c.between(1, 9.5), False),
+    "rounded": ("rounded", Between(2.5, 6.75), lambda c: c.between(2.5, 6.75), False),
+    "rounded to one": ("rounded", Among((6.0,)), lambda c: c == 6, True),
     "not moments": ("when", Not(Between(NOON, MORNING)), lambda c: c.notna() & ~span(NOON, MORNING)(c), False),
 }  # fmt: skip
 

@@ -89,7 +89,7 @@ def model(request):
 
 
 @pytest.mark.brief
-@pytest.mark.slow(but=["heaped"])
+@pytest.mark.slow(but=["heaped", "free"])
 def test_probabilities_sum_to_one(model):
     model, column = model
     kind = model.schema.kind_of(column)

@@ -117,6 +117,7 @@ def test_missing_and_not_missing_are_conditions(model):
     assert (model.sample(1000, given={"score": None}).l == "a").mean() > 0.45
 
 
+@pytest.mark.slow
 def test_filling_in_fills_and_a_prediction_is_a_value(model, data):
     whole = model.impute(data)
     assert whole.notna().all().all()
@@ -127,6 +128,7 @@ def test_filling_in_fills_and_a_prediction_is_a_value(model, data):
     assert model.predict(data, "score").notna().all().all()
 
 
+@pytest.mark.slow
 def test_probabilities_of_values_and_of_missing_entries_add_up():
     """Of labels, and of a number that has a density, whose codes and normals agree on how often it is missing."""
     rng = np.random.default_rng(0)

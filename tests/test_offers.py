@@ -94,7 +94,15 @@ def accounts(rng):
     return {"before": before, "paid": paid, "after": before - paid + bought - 9999 * (np.arange(N) % 200 == 0)}
 
 
+def balances(rng):
+    """What is left is named by its net, which is a difference itself."""
+    income, costs, before = rng.integers(0, 900, (3, N))
+    net = income - costs
+    return {"income": income, "costs": costs, "net": net, "before": before, "after": before - net}
+
+
 FOUND = {
+    balances: {"income == costs + net": 1, "before == net + after": 1},
     accounts: {"before <= paid + after": 0.995, "paid <= before": 1},
     sums: {"total == a + b + c + d + e": 1},
     fine_sums: {"total == round(a + b + c, 2)": 1},

@@ -46,6 +46,16 @@ def test_what_is_no_box_is_refused(small_model, given, message):
         small_model.sample(5, given=given)
 
 
+def test_rows_of_a_class_that_meet_a_condition_are_those_of_that_class_that_do(labelled_model):
+    # Rows of a condition that is not rare are the rows of a plain draw that meet it.
+    x = labelled_model.sample(400, label=1, seed=3)
+    low = float(np.quantile(x[:, 0], 0.3))
+    inside = labelled_model.sample(200, label=1, given={"x": (low, None)}, seed=3)
+    assert inside.shape == (200, 2) and (inside[:, 0] >= low).all()
+    kept = x[x[:, 0] >= low][:200]
+    np.testing.assert_allclose(inside[: len(kept)], kept, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("given", [["x"], np.array([0.5, 1.0]), 0.5])
 def test_given_has_to_be_a_dict(small_model, given):
     with pytest.raises(UsageError, match=rf"given: got {type(given).__name__}; expected a dict.*Choose from: x, y"):

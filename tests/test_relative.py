@@ -134,7 +134,7 @@ def model():
         return of_random_weights(fit_table(payments(size=5), changes=TINY, seed=1))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(but=["paid"])
 @pytest.mark.parametrize("column", ["paid", "next"])
 def test_values_of_a_column_with_histograms_sum_to_one(model, column):
     some = payments(seed=9, size=5).iloc[:3]
@@ -166,7 +166,6 @@ def test_rows_are_drawn_as_they_are_scored_with_and_without_a_condition(model):
         assert (np.abs(found - expected) < 4 * np.sqrt(expected / len(drawn)) + 3e-3).all()
 
 
-@pytest.mark.slow
 def test_the_bars_of_a_column_are_the_sums_of_its_values(model):
     row = {"bill": [300.0], "paid": [None], "next": [295.0]}
     schema, reader, at = model.schema, model.orders.reader, model.schema.parts_of("paid").start

@@ -106,6 +106,14 @@ def test_a_second_draw_raises_no_alarm(good):
     assert [key for key, one in good.verdicts.items() if not one.seen] == []  # each says what it would have seen
 
 
+def test_missing_entries_are_said_as_shares_of_both_sets_and_not_at_all_where_there_are_none(bad):
+    lines = {column.name: column.line for column in bad.details.columns}
+    ours, theirs = (part["income"].isna().mean() for part in (faulty(), pd.concat([rows(N, 1), rows(N, 2)])))
+    shown = re.fullmatch(r"(.+)%, real (.+)%", lines["income"][6]).groups()
+    assert [float(share) for share in shown] == pytest.approx([100 * ours, 100 * theirs], abs=0.06)
+    assert {lines[name][6] for name in ("age", "count", "day")} == {"-"}
+
+
 def test_every_fault_is_found(bad):
     assert {key for key, one in bad.verdicts.items() if one.differs} == set(bad.verdicts)
     columns = {column.name: column for column in bad.details.columns}

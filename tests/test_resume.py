@@ -679,6 +679,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
         model.fit(ROWS)
 
 
+@pytest.mark.slow
 def test_more_rows_keep_the_optimiser_and_the_averages(first):
     start = first.model_.training.state
     more = DiffusionModel(max_steps=20, changes=FEW, random_state=1).fit(ROWS)

@@ -43,6 +43,9 @@ VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]
 KEY = jax.random.key(0)
 each_schedule = pytest.mark.parametrize("schedule", [VE, VP], ids=["exploding", "discrete"])
+slow_if_discrete = pytest.mark.parametrize(
+    "schedule", [VE, pytest.param(VP, marks=pytest.mark.slow)], ids=["exploding", "discrete"]
+)
 each_sampler = pytest.mark.parametrize("sampler", [kind() for kind in SAMPLERS.values()], ids=list(SAMPLERS))
 
 
@@ -107,8 +110,7 @@ def test_every_sampler_has_a_test_of_its_order_or_is_named_with_those_that_have_
     assert measured | OTHERWISE == SAMPLERS.keys()
 
 
-@pytest.mark.slow
-@each_schedule
+@slow_if_discrete
 @pytest.mark.parametrize(
     ("sampler", "counts"), FLOWS, ids=lambda value: repr(value) if isinstance(value, eqx.Module) else ""
 )
@@ -200,8 +202,7 @@ def _alpha_and_sigma(schedule, grid):
     return schedule.alpha(grid), schedule.sigma(grid)
 
 
-@pytest.mark.slow
-@each_schedule
+@slow_if_discrete
 @pytest.mark.parametrize(
     ("sampler", "counts"),
     [

@@ -20,6 +20,7 @@ from tests.reference import (
     property_test,
 )
 
+from motes.errors import RecipeError
 from motes.points import process
 from motes.points.sampling import KarrasGrid, UniformGrid
 from motes.points.schedules import (
@@ -35,6 +36,7 @@ from motes.points.schedules import (
     SigmoidBetas,
     VarianceExploding,
 )
+from motes.recipes import load_recipe
 
 BETAS = {"linear": LinearBetas, "quad": QuadBetas, "sigmoid": SigmoidBetas}
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)
@@ -277,6 +279,19 @@ BROKEN = [
 def test_points_that_are_no_schedule_are_refused(alphas, sigmas, says):
     with pytest.raises(ValueError, match=says):
         KnotSchedule(alphas, sigmas)
+
+
+def test_points_may_lie_on_their_limits():
+    schedule = KnotSchedule((1.0, 0.001), (0.5, 1000.0))
+    assert (float(schedule.alpha(1.0)), float(schedule.sigma(1.0))) == pytest.approx((0.001, 1000.0))
+
+
+@pytest.mark.parametrize("kind", ["linear", "quad", "sigmoid", "cosine", "exploding", "continuous_linear"])
+def test_what_has_to_be_above_0_is_refused_at_0(kind):
+    keys = {"cosine": ["max_beta"], "exploding": ["sigma_max", "rho"], "continuous_linear": ["beta_min", "beta_max"]}
+    for key in keys.get(kind, ["start", "end"]):
+        with pytest.raises(RecipeError, match=rf"schedule\.{key} = 0; expected a number above 0"):
+            load_recipe("default", {"schedule.kind": kind, f"schedule.{key}": 0.0})
 
 
 def test_a_schedule_that_leaves_no_signal_is_refused():

@@ -33,6 +33,18 @@ def split_of(model, origin, n, **how):
     return split_error(Setting.of(model, origin, n, 0), **how)
 
 
+def test_distances_are_in_units_of_the_spread_of_the_reference():
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(3, 600, 2)) * [1.0, 2.0]
+    sets, reference = [points[0], points[1] + [0.5, 0]], points[2]
+    found, errors = squared_distances(sets, reference)
+    scaled = squared_distances([10 * one + 3 for one in sets], 10 * reference + 3)
+    np.testing.assert_allclose(scaled[0], found, rtol=1e-9)
+    np.testing.assert_allclose(scaled[1], errors, rtol=1e-9)
+    # A shift by d adds d^2 / 2, the mean over all directions.
+    assert found[1] - found[0] == pytest.approx(0.5**2 / 2 / reference.var(axis=0).mean(), abs=4 * errors[0])
+
+
 @pytest.fixture(scope="module")
 def perfect():
     model = exact_model("eight_gaussians")

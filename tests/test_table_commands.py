@@ -103,6 +103,7 @@ def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, 
     assert (code, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
     message = lambda given, evidence: evidence_of(model, given, evidence, 10.0)
     assert message({"city": "Graz"}, [-9.0]).warnings == ()

@@ -113,6 +113,7 @@ def test_any_column_name_can_be_written(name):
         ("unique(a) -> b == 1", 1, "a comparison"),
         ("-" * 4000 + "a == 1", 251 if sys.version_info >= (3, 13) else 1, "nested"),  # older ones cannot read so many
         ("not " * 2000 + "a", 1005, "at most 250 nested"),
+        ("round(-" * 150 + "a" + ")" * 150 + " == 1", 876, "at most 250 nested"),
         ("a == " + " + ".join(["a"] * 400), 6, "at most 250 nested"),
     ],
 )  # fmt: skip

@@ -25,6 +25,7 @@ def points(shift, **options):
     return evaluate_points(moved(shift), moved(0, seed=1), moved(0, seed=2), fit=Fit(log_prob), **options)
 
 
+@pytest.mark.slow(but=["0", "1", "2"])
 @pytest.mark.parametrize("seed", range(12))
 def test_what_quick_measures_find_all_measures_find(seed):
     # Draws with a shift at the edge of what can be found; all values are the same in both.

@@ -149,8 +149,8 @@ class Fractional(Kind):
         """Return the numbers with these whole parts and fractions, of shapes that broadcast."""
         if self.grid.step:
             return self.grid.numbers(k * 10**self.power + f)
-        _, f, q = split(f, 0, single=False)
-        many = np.where(q > 0, k * q + np.rint(f * q), k + f)
+        one, f, q = split(f, 0, single=False)  # 1 if f is 1 but for rounding
+        many = np.where(q > 0, (k + one) * q + np.rint(f * q), k + f)
         x = many * 10.0 ** max(self.power, 0) / (np.maximum(q, 1) * 10.0 ** max(-self.power, 0))
         return x.astype(np.float32).astype(np.float64) if self.grid.single else x
 
@@ -207,7 +207,10 @@ class SomeFractions(Restriction):
         first, last = self.kind.lines[part].spans
         if part == 0:
             ends = self.kind.fraction.spans[0].min(), self.kind.fraction.spans[1].max()
-            return overlap(self.kind.join(first, ends[0]), self.kind.join(last, ends[1]), inside)
+            first, last = self.kind.join(first, ends[0]), self.kind.join(last, ends[1])
+            if not self.kind.grid.step and ends[1] == self.kind.fraction.high:
+                last = np.nextafter(last, -np.inf)  # up to the next whole number, and without it
+            return overlap(first, last, inside)
         first, last = (self.kind.join(self._whole(codes, y)[:, None], end) for end in (first, last))
         if self.kind.grid.step:
             return overlap(first, last, inside)
