@@ -1,6 +1,7 @@
 """Each planted fault of a trained model is found, and nothing is found where nothing is."""
 
 import json
+import re
 from dataclasses import replace
 
 import jax
@@ -12,6 +13,7 @@ from fits import fit_points
 from motes.data.points import fingerprint_of, frame_of
 from motes.data.tables import Standardiser
 from motes.evaluation.diagnosis import (
+    Diagnosis,
     ErrorPart,
     ErrorSplit,
     _by_part,
@@ -155,6 +157,28 @@ def found_excess(model, nats_of_row):
     t, noise = noise_levels(model.denoiser.schedule, model.lowest_noise)
     ones = np.ones(len(t))
     return ExcessLoss(t, noise, 2 * ones, ones, ones, 0.1 * ones, nats_of_row)
+
+
+@pytest.mark.parametrize(
+    ("nats", "reference", "says"),
+    [
+        (
+            0.3,
+            "the exact denoiser",
+            r"loss above the exact denoiser costs at most 0\.3 \(± 0\.001\) nats per row, mostly at",
+        ),
+        (0.3, "a mixture", r"loss above a mixture costs 0\.3 \(± 0\.001\) nats per row"),
+        (-0.3, "a mixture", r"loss is 0\.3 \(± 0\.001\) nats per row below the loss of a mixture\."),
+    ],
+)
+def test_it_says_what_the_loss_costs(nats, reference, says):
+    rows = nats + 0.03 * np.resize([1.0, -1.0], 900)  # with a standard error of 0.001
+    split = ErrorSplit(900, 0.011, 0.001, {"prior": ErrorPart(0.01, 0.0001), "learning": ErrorPart(0.0, 0.0001)})
+    found = Diagnosis("moons", "a fresh draw", [], found_excess(untaught({}), rows), reference, split, ["One note."])
+    text = str(found)
+    assert re.search(says, text) and text.endswith("One note.")
+    bars = dict(re.findall(r"^(two real draws|prior|learning) .*?(█*)$", text, re.MULTILINE))
+    assert {name: len(bar) for name, bar in bars.items()} == {"two real draws": 3, "prior": 27, "learning": 0}
 
 
 CAUSES = {

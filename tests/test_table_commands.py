@@ -271,7 +271,6 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     assert metrics["version"] in page and "people.csv" in page and "calibrate" in page
 
 
-@pytest.mark.slow
 def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     out = motes_command.out("plot", run, "--out", "pictures", "--style", "light")
     assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png", "loss.png"]
@@ -279,7 +278,6 @@ def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     assert "already contains figures/" in motes_command.error("plot", run, "--out", "pictures")
 
 
-@pytest.mark.slow
 def test_diagnose_says_what_a_model_knows_of_each_column(people, run, motes_command, tmp_path):
     assert "held-out rows; expected at least 10" in motes_command.error("diagnose", run, "--out", "look", "-q")
     people.assign(age=people.age.to_numpy()[::-1], number=people.number + ROWS).to_csv("others.csv", index=False)
