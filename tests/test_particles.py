@@ -114,6 +114,15 @@ def test_of_a_gaussian_every_subset_has_its_conditional_law_and_no_particle_is_l
     assert abs(white.std() - 1) < Z / np.sqrt(2 * len(white))
 
 
+def test_rows_with_the_same_known_cells_are_drawn_independently():
+    known = np.tile(np.arange(D) < 2, (4, 1))
+    rows, _ = conditional_rows(
+        NORMAL, np.tile(MEAN, (4, 1)), known, key=jax.random.key(3), grid=SHORT, draws=PARTICLES, particles=PARTICLES
+    )
+    white = np.stack([whitened(GAUSSIAN, MEAN, known[0], of_row).ravel() for of_row in rows])
+    assert np.abs(np.corrcoef(white) - np.eye(4)).max() < Z / np.sqrt(white.shape[1])
+
+
 class Drawn(NamedTuple):
     x: np.ndarray
     known: np.ndarray
