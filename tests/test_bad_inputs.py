@@ -190,6 +190,13 @@ def test_a_checkpoint_with_odd_texts_is_passed_over(name, tmp_path):
     assert seed_of(tmp_path) == 7
 
 
+def test_an_interrupted_run_is_not_trained_over(here, motes_command):
+    (here / "part" / "checkpoints").mkdir(parents=True)
+    write_checkpoint(here / "part" / "checkpoints" / "000000000005.safetensors", {"a": np.zeros(1)}, {})
+    said = motes_command.error("train", "moons", "--out", here / "part")
+    assert "a run that was interrupted after 5 steps. Continue it with --resume, replace it with --overwrite" in said
+
+
 @pytest.mark.parametrize("name", ["1abc", "7", "12 copy", "0x10", "\u0662", "1" * 40])
 def test_a_foreign_file_among_checkpoints_is_left_alone(name, tmp_path):
     (tmp_path / "checkpoints").mkdir()

@@ -224,6 +224,10 @@ MISUSE = {
         lambda m, w: m.sample(5, label=0, sampling={"guidance": motes.Guidance(2.0, weak=w)}),
         "does not match this one",
     ),
+    "a weak model of classes": (
+        lambda m, w: w.sample(5, sampling={"guidance": motes.Guidance(2.0, weak=m)}),
+        "does not match this one",
+    ),
     "a label for a model without": (lambda m, w: w.sample(5, label=0), "has no classes"),
     "a label to score": (lambda m, w: w.score_samples([[0.0, 0.0]], label=0), "has no classes"),
     "a classifier without classes": (lambda m, w: w.predict_proba([[0.0, 0.0]]), "has no classes"),

@@ -42,6 +42,7 @@ def table():
             "city": rng.choice(["Graz", "Linz", "Wien"], N),
             "size": pd.Categorical(rng.choice(["S", "M", "L"], N), ["S", "M", "L"], ordered=True),
             "member": rng.random(N) < 0.3,
+            "colour": other.choice(["red", "green", "blue", None], N),
             "when": moments,
             "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 366, N), "D"),
             "one": 7.5,
@@ -54,7 +55,8 @@ def table():
 @pytest.fixture(scope="module")
 def schema(table):
     fractional = dict.fromkeys(["hours", "rounded"], "fractional")
-    return Schema.fit(table, {"stars": {"missing": "learn"}, "when": {"missing": "learn"}, **fractional})
+    missing = {key: {"missing": "learn"} for key in ["stars", "when", "colour"]}
+    return Schema.fit(table, missing | fractional)
 
 
 def span(first, last):
@@ -80,6 +82,7 @@ CASES = {
     "missing": ("stars", Missing(), lambda c: c.isna(), True),
     "not missing": ("stars", Not(Missing()), lambda c: c.notna(), True),
     "city": ("city", Among(("Graz", "Wien")), lambda c: c != "Linz", True),
+    "colour": ("colour", Among(("red", "blue")), lambda c: c.isin(["red", "blue"]), True),
     "size": ("size", Between("M", None), lambda c: c != "S", True),
     "member": ("member", Not(True), lambda c: ~c, True),
     "days": ("day", Between("2024-03-01", datetime.date(2024, 4, 30)), span("2024-03-01", "2024-04-30"), True),
@@ -124,6 +127,8 @@ def test_what_remains_is_what_fulfils_the_condition(table, schema, name):
         if rows is table:
             assert 0 < fulfils.sum() < N
         np.testing.assert_array_equal(restriction.holds(codes, y), fulfils)
+        if (shares := restriction.shares()) is not None:
+            np.testing.assert_array_equal(shares[codes[:, 0]] > 0, fulfils)
         inside = remaining(schema, column, restriction, codes, y)
         if single:
             np.testing.assert_array_equal(inside, fulfils)
@@ -192,9 +197,8 @@ def test_what_is_given_becomes_a_row_and_conditions(table, schema):
     known = {name: series.cells()[0] for name, series in made.row.columns.items() if not series.missing[0]}
     assert known["age"] == 40 and known["member"] is True and set(known) == {"age", "when", "member"}
     encoded = schema.encode(made.row.take(np.zeros(3, int)))
-    assert (
-        len(encoded) == 3 and encoded.observed.sum(axis=1).tolist() == [6] * 3
-    )  # two, the three parts of a date, and that `stars` is missing
+    # Two, the three parts of a date, and that `stars` and `colour` are missing.
+    assert len(encoded) == 3 and encoded.observed.sum(axis=1).tolist() == [7] * 3
     array = np.random.default_rng(0).normal(size=(50, 3))
     assert conditions_of(Schema.fit(array), {1: 0.5}).row.columns["x1"].values.tolist() == [0.5]
     with pytest.raises(UsageError, match="unknown column '3'"):

@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import SMALL
 
 import motes
+from motes import rasters
 from motes.cli.figures import origin_words
 from motes.data.tables import Standardiser
 from motes.plots.chains import Distances, ModelView
@@ -73,6 +74,13 @@ def test_the_film_has_all_its_frames_and_those_of_the_sampler_and_the_panels_amo
     assert (np.diff(grid) < 0).all()
     assert np.isin(made.grid, grid).all()
     assert np.isin(np.float32(Distances.of(made, x).panels(10)), grid).all()
+
+
+def test_points_outside_a_raster_are_not_counted():
+    places = [-1e30, -0.6, 0.1, 0.6, 1.4, 1e30]
+    x = np.array([(across, up) for across in places for up in places])
+    found = rasters.counts(x, ((0.0, 1.0), (0.0, 1.0)), 2, 2)
+    np.testing.assert_array_equal(found, np.ones((2, 2)))  # of four points, one in each cell
 
 
 def test_the_film_moves_evenly(x):

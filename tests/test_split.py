@@ -43,6 +43,11 @@ def test_distances_are_in_units_of_the_spread_of_the_reference():
     np.testing.assert_allclose(scaled[1], errors, rtol=1e-9)
     # A shift by d adds d^2 / 2, the mean over all directions.
     assert found[1] - found[0] == pytest.approx(0.5**2 / 2 / reference.var(axis=0).mean(), abs=4 * errors[0])
+    # Standard errors are those of 60 repetitions; their standard deviation has a relative error of 9 %.
+    draw = lambda: rng.normal(size=(600, 2)) * [1.0, 2.0]
+    repeated = [squared_distances([draw(), draw() + np.array([0.5, 0])], draw()) for _ in range(60)]
+    gaps = [one[1] - one[0] for one, _ in repeated]
+    assert np.std(gaps) == pytest.approx(np.mean([error[0] for _, error in repeated]), rel=0.4)
 
 
 @pytest.fixture(scope="module")
