@@ -190,6 +190,13 @@ def test_a_checkpoint_with_odd_texts_is_passed_over(name, tmp_path):
     assert seed_of(tmp_path) == 7
 
 
+@pytest.mark.parametrize("seed", [True, -1, 2**32, 1.5, "7", None])
+def test_a_seed_is_a_whole_number_of_32_bits(seed):
+    assert len(motes.make_shape("moons", 5, seed=2**32 - 1)) == len(motes.make_shape("moons", 5, seed=np.int64(0))) == 5
+    with pytest.raises(UsageError, match=r"seed = .*; expected a whole number from 0 to 2\*\*32 - 1"):
+        motes.make_shape("moons", 5, seed=seed)
+
+
 def test_an_interrupted_run_is_not_trained_over(here, motes_command):
     (here / "part" / "checkpoints").mkdir(parents=True)
     write_checkpoint(here / "part" / "checkpoints" / "000000000005.safetensors", {"a": np.zeros(1)}, {})
