@@ -541,8 +541,9 @@ def test_lines_of_pairs_are_of_numbers_alone():
     count = {(ax.get_title(loc="left"), len(ax.collections)) for ax in axes}
     assert count == {("a", 0), ("b", 0), ("c", 0), ("", 1), ("", 2)}
     assert sum(len(ax.collections) == 2 for ax in axes) == 1
-    with pytest.raises(ValueError, match="at most 3 shares of the mass"):
-        plots.pairs(columns, contours=(1.5,))
+    for share in (1.5, 1.0, 0.0, -0.5):
+        with pytest.raises(ValueError, match="at most 3 shares of the mass"):
+            plots.pairs(columns, contours=(share,))
 
 
 def test_an_axis_of_dates_has_its_ends_and_its_middle():

@@ -325,6 +325,15 @@ def written(request, tmp_path_factory):
     return found, path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("differences", [False, True])
+@pytest.mark.parametrize("d", [2, 12, 70])
+def test_a_heat_map_has_the_same_width_for_any_number_of_columns(d, differences):
+    text = heat_map(np.zeros((d, d)), [f"c{j}" for j in range(d)], "associations", differences=differences)
+    width, height = map(float, re.search(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', text).groups())
+    places = [float(x) for x in re.findall(r'<rect[^>]* x="([0-9.]+)"', text)]
+    assert max(places) < width < 900 and height < width
+
+
 def test_the_page_is_well_formed_and_in_order(written):
     found, text = written
     assert text.startswith("<!doctype html>")

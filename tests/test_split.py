@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from tests.conftest import SMALL
 import motes
 from fits import fit_points
 from motes.data.tables import Standardiser
+from motes.errors import UsageError
 from motes.evaluation import sliced_w2
 from motes.evaluation.diagnosis import Setting, coarse_grid, split_error, squared_distances, steps_fix
+from motes.evaluation.losses import excess_loss
 from motes.evaluation.sources import read_points, source_of
-from motes.points import GaussianOracle
+from motes.points import GaussianOracle, VarianceExploding
 from motes.points.model import PointModel
 from motes.training.checkpoints import FitSession
 from motes.training.model import Provenance
@@ -31,6 +34,15 @@ def exact_model(shape, recipe="default", changes=()):
 
 def split_of(model, origin, n, **how):
     return split_error(Setting.of(model, origin, n, 0), **how)
+
+
+@pytest.mark.parametrize("t", [[0.5], [0.5, 0.5], [0.6, 0.5], [0.0, 0.5], [0.5, 1.1], [[0.2, 0.5]]])
+def test_times_of_an_excess_loss_rise_from_above_0_to_1_at_most(t):
+    exact, x0 = GaussianOracle([0.0], [[1.0]], VarianceExploding(10.0)), np.zeros((3, 1))
+    loss = lambda t: excess_loss(exact, exact, x0, t, key=jax.random.key(0))
+    assert loss([0.5, 1.0]).excess == pytest.approx([0.0, 0.0], abs=1e-6)
+    with pytest.raises(UsageError, match="at least 2 increasing times above 0, up to 1"):
+        loss(t)
 
 
 def test_distances_are_in_units_of_the_spread_of_the_reference():
