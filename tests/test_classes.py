@@ -234,12 +234,11 @@ MISUSE = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MISUSE)
-def test_misuse_is_told(name, moons, small_model):
+def test_misuse_is_told(name, labelled_model, small_model):
     call, says = MISUSE[name]
     with pytest.raises(UsageError, match=says):
-        call(moons, small_model)
+        call(labelled_model, small_model)
 
 
 def test_labels_that_are_none_are_refused():

@@ -27,7 +27,9 @@ def saved(tmp_path_factory):
     with untrained():
         table = motes.fit(pd.DataFrame(ROWS), changes=TINY | {"table.steps": 1}, seed=1, verbose=False)
     table.save(folder / "table")
-    pd.DataFrame({"x": [0.5, None, 1.0], "label": ["u", "v", None]}).to_csv(folder / "holes.csv", index=False)
+    pd.DataFrame({"x": [0.5, None, 1.0, None], "label": ["u", "v", None, "v"]}).to_csv(
+        folder / "holes.csv", index=False
+    )
     pd.DataFrame(ROWS).to_csv(folder / "rows.csv", index=False)
     return folder
 
@@ -112,7 +114,7 @@ def test_scores_of_points_given_a_class_are_those_of_python(model, saved, motes_
 def test_filled_in_rows_are_those_of_python(motes_command, model, saved):
     words = (saved / "table.safetensors", saved / "holes.csv", "--out", "filled.csv", "--draws", 3, "--seed", 4)
     code, _, err = motes_command("impute", *words)
-    assert code == 0 and "filling in: 6/6 rows" in err
+    assert code == 0 and "filling in: 9/9 rows" in err
     filled, holes = pd.read_csv("filled.csv"), pd.read_csv(saved / "holes.csv")
     for number, expected in enumerate(model("table").impute(holes, draws=3, seed=4), 1):
         mine = filled[filled["draw"] == number].drop(columns="draw").reset_index(drop=True)

@@ -18,6 +18,7 @@ from motes import plots, rasters
 from motes.evaluation.diagnosis import ErrorPart, ErrorSplit
 from motes.plots import View
 from motes.plots.curves import density_row, error_split, excess_curve, score_fields, time_heading
+from motes.plots.film import draw_caption
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(500, 2))
@@ -360,6 +361,15 @@ def test_film_holds_both_ends_and_shows_everything_between():
 def brightness(frame):
     """How far each pixel above the caption is from the background."""
     return abs(frame[:170].astype(int) - frame[0, 0].astype(int)).sum(axis=2)
+
+
+@pytest.mark.parametrize("size", [200, 480, 960])
+def test_the_time_line_of_a_film_is_thin_and_brighter_up_to_now(size):
+    caption = draw_caption(size, plots.STYLES["dark"], "reverse", 0.5, "0.5").astype(int)
+    ink = np.abs(caption - caption[0, 0]).sum(axis=-1)[round(0.06 * size) : round(0.12 * size)]
+    before, after = (ink[:, round(x * size)] for x in (0.2, 0.8))
+    assert before.sum() > 1.3 * after.sum() > 0
+    assert 1 <= (before > 60).sum() <= size / 100
 
 
 @pytest.mark.parametrize("style", ["dark", "light"])

@@ -97,10 +97,11 @@ def test_each_key_is_an_order_of_all_rows(n):
         assert np.abs(z).max() < 4 and np.abs(z.mean()) < 4 / np.sqrt(20)
 
 
-def test_any_rows_come_back_to_the_bit_from_a_few_bytes_per_entry(tmp_path):
+def test_any_rows_come_back_to_the_bit_from_a_few_bytes_per_entry(tmp_path, capsys):
     frame = people(500)
     sample = read_sample(in_files(tmp_path / "rows", frame), 100)
     stored = sample.many.store(frame.names, tmp_path)
+    assert "neither in the sample" not in capsys.readouterr().err  # each label is
     order = np.random.default_rng(1).permutation(500)
     found = stored.read(order)
     for name in frame.names:
