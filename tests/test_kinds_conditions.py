@@ -42,7 +42,7 @@ def table():
             "city": rng.choice(["Graz", "Linz", "Wien"], N),
             "size": pd.Categorical(rng.choice(["S", "M", "L"], N), ["S", "M", "L"], ordered=True),
             "member": rng.random(N) < 0.3,
-            "colour": other.choice(["red", "green", "blue", None], N),
+            "colour": other.choice(["red", "green", "blue", "black", None], N),
             "when": moments,
             "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 366, N), "D"),
             "one": 7.5,
