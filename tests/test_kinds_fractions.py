@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2_contingency
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
@@ -126,6 +127,21 @@ def test_conditions_hold_to_the_last_digit():
         model.sample(3, given={"minutes": {np.pi * 3, 10}})
     with pytest.raises(DataError, match="to allow more"):
         model.sample(3, given={"minutes": 1e6})
+
+
+@pytest.mark.slow
+def test_rows_under_a_condition_are_like_those_of_a_plain_draw_that_meet_it():
+    rng = np.random.default_rng(5)
+    hours, step = np.exp(rng.normal(1.5, 0.7, 3000)), rng.choice([1, 2, 3, 0], 3000, p=[0.4, 0.25, 0.2, 0.15])
+    frame = pd.DataFrame({"hours": np.where(step > 0, np.rint(hours * step) / np.maximum(step, 1), hours)})
+    with untrained():
+        model = motes.fit(frame, columns={"hours": "fractional"}, changes=SMALL, seed=1, verbose=False)
+    x = model.sample(20_000, seed=1)["hours"]
+    drawn = model.sample(8000, given={"hours": (2.5, 6.75)}, seed=2)["hours"]
+    counts = [
+        np.bincount(np.floor(some).astype(int), minlength=7)[2:7] for some in (x[(x >= 2.5) & (x <= 6.75)], drawn)
+    ]
+    assert np.min(counts) > 50 and chi2_contingency(counts).pvalue > 1e-4  # a false alarm in 10,000 seeds
 
 
 def test_a_decimal_comma_is_refused():
