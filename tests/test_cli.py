@@ -177,6 +177,11 @@ def test_without_out_each_run_finds_a_folder_of_its_own(motes_command, few_sampl
         out = motes_command.out("train", "moons", "--no-figures", "-q", *QUICK)
         assert f"runs/{name}\n" in out
         assert (tmp_path / "runs" / name / "model.safetensors").exists()
+    before = (tmp_path / "runs" / "moons" / "model.safetensors").read_bytes()
+    out = motes_command.out("train", "moons", "--overwrite", "--seed", 1, "--no-figures", "-q", *QUICK)
+    assert "runs/moons\n" in out
+    assert (tmp_path / "runs" / "moons" / "model.safetensors").read_bytes() != before
+    assert not (tmp_path / "runs" / "moons-3").exists()
 
 
 @pytest.mark.slow

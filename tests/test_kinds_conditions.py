@@ -334,7 +334,7 @@ MISUSES = {
     "age=40,05": "got '05'; expected a number with a decimal point",
     "price=2,50": "got '2,50'; write price=2.50 for one number, or 'price=2, 50' for two values.",
     "price=-1.299,5": "write price=-1299.5 for one number",
-    "age=old": "got 'old'; expected a number for column 'age'",
+    "age=old": "got 'old'; expected a number for column 'age', or an interval such as age=10..20",
     "age=..": "expected at least one end, as in age=10..",
     "age=": "column 'age': missing entries were not learned",
     "city=Gratz": "unknown label 'Gratz'. Did you mean 'Graz'?",

@@ -288,6 +288,12 @@ def is_even(edges: Curve, places: Curve) -> bool:
     return bool(np.allclose(places, (edges / 2 - edges[0] / 2) / (edges[-1] / 2 - edges[0] / 2), atol=1e-6))
 
 
+def format_days(seconds: Curve) -> list[str]:
+    """Return the days, such as 2026-11-30, of moments in seconds since 1970."""
+    days: list[str] = np.rint(seconds * 1e6).astype("M8[us]").astype("M8[D]").astype(str).tolist()
+    return days
+
+
 def ticks_of_dates(ends: tuple[float, float], edges: Curve, places: Curve, second: float) -> list[tuple[float, str]]:
     """Return positions and texts of the ticks of an axis of dates: the first day, the last one, and one between them.
 
@@ -300,7 +306,7 @@ def ticks_of_dates(ends: tuple[float, float], edges: Curve, places: Curve, secon
     positions = np.linspace(first, last, 3)
     moments = np.interp(positions, places, edges) / second
     moments[[0, 2]] = np.array(ends) / second  # the days of samples to the bit
-    days = np.rint(moments * 1e6).astype("M8[us]").astype("M8[D]").astype(str).tolist()
+    days = format_days(moments)
     return [(at, day) for i, (at, day) in enumerate(zip(positions.tolist(), days, strict=True)) if day not in days[:i]]
 
 

@@ -205,4 +205,4 @@ def _parse_number(text: str, name: str) -> int | float:
         if not np.isfinite(number):
             raise UsageError(f"got {text}; expected a finite number. Omit an open end, as in {name}=10..")
         return number
-    raise UsageError(f"got '{text}'; expected a number for column '{name}'.")
+    raise UsageError(f"got '{text}'; expected a number for column '{name}', or an interval such as {name}=10..20.")

@@ -50,7 +50,7 @@ def train(
     """Train a model on points or a table; write it into a folder with samples, metrics and figures.
 
     Args:
-        out: Output folder (default: runs/SOURCE).
+        out: Output folder (default: runs/SOURCE, or runs/SOURCE-2 and so on if that exists).
         recipe: A name (see `motes recipes`) or a .toml file (default: chosen from SOURCE).
         given_columns: Learn points given these columns of a file, such as x1,x2: p(other columns | these). Sets
             data.given.
@@ -79,7 +79,7 @@ def train(
     if rules:
         changes.append(f"rules.hold={json.dumps(rules)}")
     folder = Path("runs") / name_of(Path(source))
-    out = out or (folder if run.resume else _find_free_folder(folder))
+    out = out or (folder if run.resume or run.overwrite else _find_free_folder(folder))
     if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")

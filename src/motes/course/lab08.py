@@ -17,10 +17,10 @@ def _units_inputs(rng):
     question="log p(x) of rows x, from log p(z) of the standardised rows z = (x - mean) / std.",
     inputs=_units_inputs,
     wrong={
-        "the sign is wrong: in larger units the density is lower": lambda log_p, std: log_p + np.sum(np.log(std)),
-        "densities are multiplied, so their logarithms are added: the logarithm is missing": lambda log_p, std: (
-            log_p - np.prod(std)
+        "the sign is wrong: if std is above 1, x spreads more than z, and its density is lower": lambda log_p, std: (
+            log_p + np.sum(np.log(std))
         ),
+        "the volume is subtracted instead of its logarithm": lambda log_p, std: log_p - np.prod(std),
         "the logarithm of the variance instead of the standard deviation": lambda log_p, std: (
             log_p - 2 * np.sum(np.log(std))
         ),
@@ -153,8 +153,14 @@ def entropy_from_losses(levels, losses, d):
 # --- find the fault --------------------------------------------------------------------------------------------------
 
 
-class _Scorer:
+class _Suspect:
     """The exact model of eight Gaussians, with a fault in its log-likelihood."""
+
+    def sample(self, n, *, seed=0):
+        """Draw rows, (n, 2)."""
+        from motes import truth
+
+        return truth("eight_gaussians").sample(n, seed=seed)
 
     def score_samples(self, x):
         """Return log p(x) in nats, (n,), of rows x (n, 2)."""
@@ -166,7 +172,7 @@ class _Scorer:
 
 def broken():
     """Return a model whose log-likelihoods have a fault."""
-    return _Scorer()
+    return _Suspect()
 
 
 def _bits():

@@ -71,22 +71,22 @@ def unmask_by_counting(table, row, j, labels):
 
 
 def _uniform_schedule(t):
-    """1/t is the weight for m(t) = t."""
+    """1/t is the weight for gamma(t) = t."""
     return 1 / t
 
 
 def _no_rate(t):
-    """A step from t to s reveals the share (m_t - m_s) / m_t of the masked cells. What is it for a small step?"""
+    """A step from t to s reveals the share (gamma(t) - gamma(s)) / gamma(t) of the masked cells. And a small step?"""
     return 1 / (1 - np.cos(np.pi * t / 2))
 
 
 def _not_divided(t):
-    """m'(t) is the rate among all cells. Divide by the share m(t) of those that are masked."""
+    """gamma'(t) is the rate among all cells. Divide by the share gamma(t) of those that are masked."""
     return np.pi / 2 * np.sin(np.pi * t / 2)
 
 
 def _forward_rate(t):
-    """m' / (1 - m) is the rate at which visible cells are masked, on the way out."""
+    """gamma' / (1 - gamma) is the rate at which visible cells are masked, in the forward process."""
     return np.pi / 2 * np.tan(np.pi * t / 2)
 
 
@@ -115,7 +115,7 @@ def _sign(t):
     },
 )
 def mask_weight(t):
-    """Repeat sections 2 and 3 with m(t) instead of t: which share of the masked cells does a step reveal?
+    """Repeat sections 2 and 3 with gamma(t) instead of t: which share of the masked cells does a step reveal?
 
     Divide this share by t - s, and let s go to t.
     """

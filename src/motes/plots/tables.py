@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from motes.plots.canvas import Style, add_legend, as_style, dress, dress_text, new_axes, new_figure
 from motes.plots.svg import short
-from motes.rasters import histogram_bins, is_even, ticks_of_dates, ticks_of_long_range
+from motes.rasters import format_days, histogram_bins, is_even, ticks_of_dates, ticks_of_long_range
 
 Numbers = NDArray[np.float64]
 
@@ -128,10 +128,6 @@ def _draw_histogram(ax: Axes, sets: list[Numbers], dates: bool, styles: list[dic
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _format_tick(value)))
     else:
         ax.set_xticks(*zip(*ticks_of_long_range(edges, places, TICK_LETTERS), strict=True))
-
-
-def _format_days(seconds: Numbers) -> list[str]:
-    return np.rint(seconds * 1e6).astype("M8[us]").astype("M8[D]").astype(str).tolist()
 
 
 def _format_tick(value: float) -> str:
@@ -377,7 +373,7 @@ def _draw_ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: boo
             words = [short(label, 11) for label in scale.labels] + [f"{scale.others} others"] * bool(scale.others)
             axis.set_ticks(range(len(words)), words)
         elif scale.dates:
-            axis.set_ticks(scale.ends, _format_days(np.array(scale.ends)))
+            axis.set_ticks(scale.ends, format_days(np.array(scale.ends)))
         else:
             axis.set_major_locator(MaxNLocator(4))
     if bottom and (across.labels is not None or across.dates):

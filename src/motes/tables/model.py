@@ -411,8 +411,9 @@ class TableModel(Model):
         """Predict the distribution of one column given the other observed entries of each row.
 
         Args:
-            data: n rows. They may lack `column`; if they have it, its values are not used. Missing entries stay
-                masked. An impossible entry, such as an unseen label, counts as unknown.
+            data: n rows. They may lack `column`; if they have it, its values are not used. A missing entry
+                counts as unknown, or as known to be missing if the model learned missing entries of its column. An
+                impossible entry, such as an unseen label, counts as unknown.
             column: a column that varies.
             quantiles: for numbers and dates, numbers between 0 and 1.
             draws: for numbers and dates, the number of draws per row from which the columns are computed.
