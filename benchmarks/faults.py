@@ -1,11 +1,11 @@
 """Does `motes diagnose` find what is wrong, and does the fix that it prints help?
 
-    python benchmarks/faults.py FOLDER [--only TEXT] [--clean COUNT] [--list] [--table]
+    python -m pytest -m long -n 2 tests/test_faults.py --junitxml=REPORT    plant all faults, and check each
+    python benchmarks/faults.py REPORT                                      write the results to results/faults.json
 
 Each fault is planted on three shapes and a table. A model is trained with it and diagnosed; the first finding's options
-are given to the recipe that was used, a second model is trained, and the same number is looked at again. A case is a
-line of FOLDER/faults.jsonl; one that is there already is not run again. Clean recipes are trained and diagnosed into
-FOLDER/clean.jsonl. `--table` prints both as Markdown.
+are given to the recipe that was used, a second model is trained, and the same number is looked at again. The clean
+trainings are of recipes and data of which nothing is wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
-from collections import Counter
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from provenance import about
 
 import motes
 
@@ -159,7 +159,7 @@ FAULTS = {
         value("overtrained"),
         {"network.width": 128},
         sources=(*MODAL, "table"),
-        data=lambda source: rows_of(source, 200),
+        data=lambda source: rows_of(source, 100),
     ),
     "a label dropped too rarely": Fault(
         ("label_rarely_dropped",),
@@ -267,63 +267,25 @@ def diagnosed(recipe: str, source: str, seed: int, folder: Path) -> Any:
     return motes.fit(source, motes.load_recipe(recipe, changes), seed=seed, verbose=False).diagnose(seed=seed, **size)
 
 
-def kept(path: Path) -> list[dict[str, Any]]:
-    """The lines that are there."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def write(path: Path, case: dict[str, Any]) -> None:
-    """One more line."""
-    with path.open("a") as file:
-        file.write(json.dumps(case) + "\n")
-    print(json.dumps(case), flush=True)
-
-
-def table(folder: Path) -> str:
-    """Both files as Markdown: faults by first findings, and by how much the fix lessens that part of the error."""
-    found = kept(folder / "faults.jsonl")
-    names = [name for name in FAULTS if any(case["fault"] == name for case in found)]
-    lines = ["| planted | named first | of | that part of the error after the fix, over before |", "|---|---|---|---|"]
-    for name in names:
-        mine = [case for case in found if case["fault"] == name]
-        first = Counter(f"`{case['findings'][0]}`" if case["findings"] else "nothing" for case in mine)
-        shown = ", ".join(f"{what} {count}" for what, count in first.items())
-        shares = [max(case["after"], 0) / case["before"] for case in mine if case["before"] > 0]
-        lines.append(f"| {name} | {shown} | {len(mine)} | {', '.join(f'{share:.2g}' for share in sorted(shares))} |")
-    seen = kept(folder / "clean.jsonl")
-    alarms = [case for case in seen if case["findings"]]
-    lines += ["", f"Of {len(seen)} clean trainings {len(alarms)} had a finding."]
-    lines += [f"- {case['recipe']} on {case['source']}: {', '.join(case['findings'])}" for case in alarms]
-    return "\n".join(lines)
+def measured(report: Path) -> dict[str, Any]:
+    """What the tests in a report of pytest measured."""
+    found: dict[str, Any] = {"faults": [], "clean": []}
+    for one in ET.parse(report).getroot().iter("property"):
+        found[one.attrib["name"]].append(json.loads(one.attrib["value"]))
+    return found
 
 
 def main() -> None:
-    """Run what is not there yet."""
+    """Write the file of results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="", help="cases whose name and source hold this text")
-    parser.add_argument("--clean", type=int, default=0, help="so many clean trainings, and no faults")
-    parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
-    chosen = parser.parse_args()
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    if chosen.table:
-        print(table(chosen.folder))
-        return
-    if chosen.clean:
-        path = chosen.folder / "clean.jsonl"
-        there = {(case["recipe"], case["source"], case["seed"]) for case in kept(path)}
-        for recipe, source, seed in clean(chosen.clean):
-            if (recipe, source, seed) not in there:
-                found = diagnosed(recipe, source, seed, chosen.folder)
-                names = [one.name for one in found.findings]
-                write(path, {"recipe": recipe, "source": source, "seed": seed, "findings": names})
-        return
-    path = chosen.folder / "faults.jsonl"
-    there = {(case["fault"], case["source"]) for case in kept(path)}
-    for name, fault, source in cases(chosen.only):
-        if (name, source) not in there:
-            write(path, run(name, fault, source, chosen.folder))
+    parser.add_argument("report", type=Path)
+    found = {"about": about("python -m pytest -m long -n 2 tests/test_faults.py")} | measured(
+        parser.parse_args().report
+    )
+    path = Path(__file__).parent / "results" / "faults.json"
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    print(f"{len(found['faults'])} faults and {len(found['clean'])} sets of clean trainings are in {path}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

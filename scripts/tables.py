@@ -10,6 +10,7 @@ turns the data of a file into rows, or a file NAME.json whose "table" is these r
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
@@ -55,6 +56,17 @@ def heldout(data: dict[str, Any]) -> Rows:
     yield "excess of -log p, nats", *next(iter(data["shapes"].values()))
     for name, models in data["shapes"].items():
         yield name.replace("_", " "), *(f"{median(one['excess']):.3f}" for one in models.values())
+
+
+@table("faults.json")
+def faults(data: dict[str, Any]) -> Rows:
+    yield "planted fault", "named first", "runs", "remaining fraction after the fix"
+    for name in dict.fromkeys(case["fault"] for case in data["faults"]):
+        mine = [case for case in data["faults"] if case["fault"] == name]
+        first = Counter(f"`{case['findings'][0]}`" if case["findings"] else "nothing" for case in mine)
+        shares = sorted(max(case["after"], 0) / case["before"] for case in mine if case["before"] > 0)
+        named = ", ".join(f"{finding} {count}" for finding, count in first.items())
+        yield name, named, len(mine), ", ".join(f"{share:.2g}" for share in shares)
 
 
 PROTOCOL = {  # score -> heading, digits, and which published figure is the best

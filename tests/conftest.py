@@ -29,7 +29,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 # The workers are as many as the processors: threads of small matrices in each would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("NPROC", "1")  # threads of XLA: two trainings side by side take 0.87 of the time
 
 # The machine code of a test need not be the fastest: most of a test's time is its compiler's. Without optimisation a
 # program compiles in 0.37 of the time. Programs that train keep theirs (`training/programs.py`) but in modules marked
