@@ -87,7 +87,7 @@ for alpha in (1.0, 0.9, 0.5, 0.1):
     print(f"alpha {alpha:.1f}, sigma {sigma:.3f}: standard deviation of x_t {x_t.std(axis=0).round(3)}")
 
 # %% [markdown]
-# The standard deviation stays 1, whatever `alpha` is. This is no accident.
+# The standard deviation stays at 1, up to sampling error, whatever `alpha` is. This is no accident.
 #
 # ### Why $\sigma^2 = 1 - \alpha^2$
 #
@@ -106,17 +106,18 @@ for alpha in (1.0, 0.9, 0.5, 0.1):
 #
 # $$\mathbb{E}[x_t^2] = \alpha^2\cdot 1 + \sigma^2\cdot 1 = \alpha^2 + \sigma^2.$$
 #
-# So the variance stays 1 exactly if $\alpha^2 + \sigma^2 = 1$. A schedule with this property is called *variance
+# So the variance stays 1 if and only if $\alpha^2 + \sigma^2 = 1$. A schedule with this property is called *variance
 # preserving*. The papers write $\bar\alpha$ ("alpha-bar") for $\alpha^2$. It is the share of the variance that is still
 # data; $1-\bar\alpha$ is the share of the noise.
 #
-# Two things went into this: the data had variance 1, and mean 0. That is why you standardise first. The original
-# tutorial does not; lab 5 shows what it costs.
+# This needs data of variance 1. Mean 0 keeps the mean of $x_t$ at 0 as well, so that the last $x_t$ looks like
+# $\mathcal{N}(0, 1)$. That is why you standardise first. The original tutorial does not; lab 5 shows what happens when
+# the noisy points do not end at $\mathcal{N}(0, 1)$.
 #
 # ## 3. The signal-to-noise ratio
 #
 # How noisy is a point? The ratio of the two variances is the *signal-to-noise ratio* (SNR), and its logarithm is the
-# scale on which noise levels are best compared: an equal step on it is an equal factor between data and noise.
+# scale on which noise levels are best compared: equal steps on it multiply the ratio of data to noise by equal factors.
 #
 # $$\log\mathrm{SNR} = \log\frac{\alpha^2}{\sigma^2} = \log\frac{\bar\alpha}{1-\bar\alpha}.$$
 #
@@ -154,12 +155,12 @@ figure
 
 # %% [markdown]
 # Look from left to right. First the thickness of the arcs is lost, then the gap between them, then the fact that there
-# are two. At a log-SNR of -6, nothing is left: the cloud could have come from any data. Exactly this makes generation
+# are two. At a log-SNR of -6, almost nothing is left: the cloud could have come from any data. This makes generation
 # possible. You can draw pure noise without knowing the data, and then try to go from right to left.
 #
 # ## 5. What the noise does to a density
 #
-# Adding noise blurs the density of the data. In one dimension this can be followed exactly. Take data that is an equal
+# Adding noise blurs the density of the data. In one dimension you can follow this exactly. Take data that is an equal
 # mixture of two narrow normal distributions, at $-m$ and at $m$, each with standard deviation $\tau$. From here on,
 # $\mathcal{N}(\mu, v)$ is the normal distribution with mean $\mu$ and *variance* $v$, $x \sim \mathcal{N}(\mu, v)$ says
 # that $x$ is drawn from it, and $\mathcal{N}(x;\,\mu, v)$ is its density at $x$. We need one fact, which all later labs
@@ -191,9 +192,9 @@ figure
 #
 # ### The noisy mixture
 #
-# A point near $m$ is $m + \tau\xi$ with $\xi\sim\mathcal{N}(0,1)$. After the mixing it is
-# $\alpha m + \alpha\tau\xi + \sigma\epsilon$: a Gaussian around $\alpha m$ with variance
-# $s^2 = \alpha^2\tau^2 + \sigma^2$. The same holds for $-m$, so
+# A point of the component at $m$ is $m + \tau\xi$ with $\xi\sim\mathcal{N}(0,1)$. After the mixing it is $\alpha m +
+# \alpha\tau\xi + \sigma\epsilon$: a Gaussian around $\alpha m$ with variance $s^2 = \alpha^2\tau^2 + \sigma^2$. The
+# same holds for $-m$, so
 #
 # $$q(x_t) = \tfrac12\,\mathcal{N}(x_t;\,-\alpha m,\, s^2) + \tfrac12\,\mathcal{N}(x_t;\,\alpha m,\, s^2).$$
 
@@ -215,8 +216,8 @@ for t, alpha_bar in zip(times, alpha_bars, strict=True):
     np.testing.assert_allclose(density(grid, alpha_bar), exact, atol=1e-5)
 
 # %% [markdown]
-# `MixtureOracle` is how `motes` knows the exact density of any noisy mixture of Gaussians. The blue curves are exact.
-# The amber histogram counts noisy points, as a check that the formula is right.
+# `MixtureOracle` computes the exact density of any noisy mixture of Gaussians. The blue curves are exact. The amber
+# histogram counts noisy points, as a check that the formula is right.
 
 # %%
 ax = single_axes(LIGHT, 7.5, 4.2)
@@ -236,15 +237,15 @@ ax
 # ### When do two modes become one?
 #
 # Take an equal mixture of Gaussians at $-a$ and $a$ with variance $s^2$. By symmetry, the slope of its density at 0 is
-# 0. There is a dip at 0 if the second derivative is positive there, and a single peak if it is negative. One Gaussian
-# $g(x) = e^{-(x-a)^2/2s^2}$ has
+# 0. There is a dip at 0 if the second derivative is positive there, and a peak if it is negative. (The density then has
+# no other peak: two equal Gaussians never have more than two.) One Gaussian $g(x) = e^{-(x-a)^2/2s^2}$ has
 #
 # $$g'(x) = -\frac{x-a}{s^2}\, g(x), \qquad
 # g''(x) = \left(\frac{(x-a)^2}{s^4} - \frac{1}{s^2}\right) g(x).$$
 #
 # At $x = 0$ both components give the same value, so $\dfrac{a^2}{s^4} - \dfrac{1}{s^2}$ decides the sign. It changes
-# where $a = s$: **two equal modes are separate if their half distance $a$ is larger than their standard deviation
-# $s$.**
+# where $a = s$: **two equal modes are separate if half the distance between them, $a$, is larger than their standard
+# deviation, $s$.**
 #
 # A diffusion model goes back from noise to data. Around this noise level, it decides to which of the two modes a point
 # will belong. At higher noise levels the density has one peak only, and most points can still end in either mode.
@@ -256,7 +257,8 @@ ax
 #
 # ### 1.1 A noisy copy (easy)
 #
-# Return $x_t$ for points `x0` (n, d) and noise `eps` (n, d), if a share `alpha_bar` of the variance is still data.
+# Return $x_t$ for standardised points `x0` (n, d) and noise `eps` (n, d), if a share `alpha_bar`, a number, of the
+# variance is still data.
 
 
 # %%
@@ -281,9 +283,10 @@ check("standardise", standardise)
 # %% [markdown]
 # ### 1.3 The noise level at which two modes merge (research)
 #
-# The data is an equal mixture of $\mathcal{N}(-m, \tau^2)$ and $\mathcal{N}(m, \tau^2)$ with $m > \tau$. Return the
-# $\bar\alpha$ at which the noisy density changes from two modes to one. (For more than two modes, this is a question of
-# current research: the noise levels at which a diffusion model decides have been compared to phase transitions [1].)
+# The data is an equal mixture of $\mathcal{N}(-m, \tau^2)$ and $\mathcal{N}(m, \tau^2)$ with numbers $m > \tau$. Return
+# the $\bar\alpha$ at which the noisy density changes from two modes to one. (For more than two modes, this is a
+# question of current research: the noise levels at which a diffusion model decides have been compared to phase
+# transitions [1].)
 
 
 # %%
@@ -304,7 +307,7 @@ check("merging_alpha_bar", merging_alpha_bar)
 # ## Next
 #
 # Here the noise came in one go. [Lab 2](lab02.py) adds it in many small steps, and asks the question that all of
-# diffusion rests on: if you know where a point ended and where it began, where was it one step ago?
+# diffusion rests on: if you know where a point is now and where it began, where was it one step ago?
 #
 # ## Reference
 #

@@ -108,7 +108,7 @@ check("alphas_bar", alphas_bar)
 
 # %% [markdown]
 # The walkers agree with the formula. The standard error of a mean of 400,000 numbers with standard deviation $s$ is
-# $s/\sqrt{400{,}000}$, and the differences below should be of this size.
+# $s/\sqrt{400{,}000}$, and the columns "walkers" and "formula" should differ by about this much.
 
 # %%
 bar = [1.0]
@@ -142,8 +142,8 @@ np.testing.assert_allclose(jump, np.sqrt(bar[10]) * x_0 + np.sqrt(1 - bar[10]) *
 # %% [markdown]
 # ### Does the signal die?
 #
-# The last $\bar\alpha_T$ should be close to 0, because sampling will start from pure noise. Three choices of betas with
-# $T = 100$; the original tutorial uses the first.
+# The last $\bar\alpha_T$ should be close to 0, because sampling will start from pure noise. Here are three choices of
+# betas with $T = 100$; the original tutorial uses the first.
 
 # %%
 choices = {
@@ -193,7 +193,7 @@ print(f"{near.sum():,} walkers; x_9 has mean {before.mean():.3f} and variance {b
 # $$E = \frac{(x_t - \sqrt{a_t}\,x_{t-1})^2}{\beta_t}
 # + \frac{(x_{t-1} - \sqrt{\bar\alpha_{t-1}}\,x_0)^2}{1-\bar\alpha_{t-1}} .$$
 #
-# Multiply out and collect powers of $x_{t-1}$. What does not contain $x_{t-1}$ is a constant:
+# Multiply out and collect powers of $x_{t-1}$. Terms without $x_{t-1}$ are constant:
 #
 # $$E = \underbrace{\left(\frac{a_t}{\beta_t} + \frac{1}{1-\bar\alpha_{t-1}}\right)}_{P} x_{t-1}^2
 # \;-\; 2\underbrace{\left(\frac{\sqrt{a_t}}{\beta_t}\,x_t
@@ -217,7 +217,8 @@ print(f"{near.sum():,} walkers; x_9 has mean {before.mean():.3f} and variance {b
 # + \frac{\sqrt{a_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\,x_t .$$
 #
 # This is [1, eqs. 6 and 7]. Two checks without a computer: at $t = 1$, $\bar\alpha_0 = 1$, so the variance is 0 and the
-# mean is $x_0$: before the first step, the walker was at its beginning. And $\tilde\beta_t < \beta_t$, because
+# mean is $x_0$: before the first step, the walker was at its beginning. (The derivation divides by
+# $1-\bar\alpha_{t-1}$, so it needs $t\ge 2$; the result holds at $t = 1$ too.) And $\tilde\beta_t < \beta_t$, because
 # $\bar\alpha_{t-1} > \bar\alpha_t$ makes the fraction smaller than 1.
 #
 # Now in numbers: the formula with precisions, `q_posterior` of `motes`, and the walkers.
@@ -245,7 +246,7 @@ ax = single_axes(LIGHT)
 label = "walkers that are near $x_{10}$ = 0.4 one step later"
 ax.hist(before, bins=60, density=True, color=LIGHT.synthetic, alpha=0.6, label=label)
 ax.plot(grid, gaussian(grid, mu, variance), color=LIGHT.real, linewidth=2.5, label="posterior, exact")
-ax.plot(grid, gaussian(grid, np.sqrt(bar[9]) * x_0, 1 - bar[9]), "--", color=LIGHT.muted, label="$x_t$ unknown")
+ax.plot(grid, gaussian(grid, np.sqrt(bar[9]) * x_0, 1 - bar[9]), "--", color=LIGHT.muted, label="$x_{10}$ not known")
 dress(ax, LIGHT)
 ax.set(xlabel="$x_9$", yticks=[], ylim=(0, 1.7))
 add_legend(ax, LIGHT)
@@ -267,10 +268,11 @@ check("posterior_mean", posterior_mean)
 # %% [markdown]
 # ### Exercise 2.3: any two times, any schedule (research)
 #
-# Fast samplers skip steps, and other schedules do not keep the variance at 1. Let $x_s = \alpha_s x_0 +
-# \sigma_s\epsilon$ and $x_t = \alpha_t x_0 + \sigma_t\epsilon'$ for times $s < t$ of a process that only shrinks and
-# adds noise. Return the mean (d,) and the variance (a number) of $q(x_s\mid x_t, x_0)$, as a tuple. (`q_posterior` of
-# `motes` does this. Derive it before you look.)
+# Fast samplers skip steps, and other schedules do not keep the variance at 1. From $s$ to $t > s$ a process multiplies
+# $x_s$ by a number and adds fresh, independent Gaussian noise, so that $x_s = \alpha_s x_0 + \sigma_s\epsilon$ and $x_t
+# = \alpha_t x_0 + \sigma_t\epsilon'$. ($\epsilon'$ contains a part of $\epsilon$: the two are not independent.) `x_t`
+# and `x_0` are (d,), and the others are numbers. Return the mean (d,) and the variance (a number) of $q(x_s\mid x_t,
+# x_0)$, as a tuple. (`q_posterior` of `motes` does this. Derive it before you look.)
 
 
 # %%
@@ -288,8 +290,9 @@ check("skip_posterior", skip_posterior)
 # $$q(x_{t-1}\mid x_t) = \sum_{x_0} q(x_0\mid x_t)\; q(x_{t-1}\mid x_t, x_0), \qquad
 # q(x_0\mid x_t) \propto q(x_0)\; q(x_t\mid x_0) .$$
 #
-# Is it a Gaussian? Take data that is -1 or 1, and the point $x_t = 0$, from where both are equally likely. At
-# $\bar\alpha_t = 0.3$, we go back to $\bar\alpha_s = 0.95$ in one large step, then only to 0.6, then only to 0.33.
+# Is it a Gaussian? Take data that is -1 or 1, each with probability 1/2. Given $x_t = 0$, both are still equally
+# likely. From $\bar\alpha_t = 0.3$ we take one step back, of three different lengths: to $\bar\alpha_s = 0.95$, to 0.6
+# and to 0.33.
 
 # %%
 figure = new_figure(10.5, 3.2, LIGHT)
@@ -320,15 +323,16 @@ figure
 # $$\mathbb{E}[x_{t-1}\mid x_t] = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\,\mathbb{E}[x_0\mid x_t]
 # + \frac{\sqrt{a_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\,x_t .$$
 #
-# $\mathbb{E}[x_0\mid x_t]$, the best guess of the clean point, is called the *denoiser*. Everything in this course that
-# is learned for points is a denoiser.
+# $\mathbb{E}[x_0\mid x_t]$, the best guess of the clean point, is called the *denoiser*. Almost everything that this
+# course learns for points is a denoiser, or one in other units; only the one-step maps of lab 10 are not.
 #
 # ## What you learned
 #
 # - $T$ small steps are one large step: $\bar\alpha_t$ is the product of all $1-\beta_t$.
 # - Given $x_0$, a step back is a Gaussian. Its precision is a sum, and its mean is a weighted average of $x_0$ and
 #   $x_t$.
-# - Simulation checks a derivation: keep the walkers that meet the condition, and take their mean and variance.
+# - You can check a derivation by simulation: keep the walkers that meet the condition, and take their mean and
+#   variance.
 # - Without $x_0$ a step back is a mixture, and nearly a Gaussian if the step is small. Its mean needs only the denoiser
 #   $\mathbb{E}[x_0\mid x_t]$.
 #

@@ -43,10 +43,11 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 # %% [markdown]
 # ## 1. What should be small?
 #
-# The reverse process starts from noise, $p(x_T) = \mathcal{N}(0, 1)$, and takes Gaussian steps
-# $p_\theta(x_{t-1}\mid x_t)$ until it is at $x_0$. $\theta$ stands for everything that is learned. (We write one
-# column; with several, the logarithms add up.) A good process makes the data likely: $-\log p_\theta(x_0)$ should be
-# small on average. But to compute it, one has to sum over all paths $x_{1:T} = (x_1, \dots, x_T)$ that lead to $x_0$:
+# The reverse process starts from noise, $p(x_T) = \mathcal{N}(0, 1)$, and takes Gaussian steps $p_\theta(x_{t-1}\mid
+# x_t)$ until it is at $x_0$. $\theta$ stands for everything that is learned. (We write one column; with several, the
+# logarithms of each step add up over the columns.) A good process makes the data likely: $-\log p_\theta(x_0)$ should
+# be small on average. But to compute it, you have to integrate over all paths $x_{1:T} = (x_1, \dots, x_T)$ that lead
+# to $x_0$:
 #
 # $$p_\theta(x_0) = \int p(x_T)\prod_{t=1}^{T} p_\theta(x_{t-1}\mid x_t)\; dx_1\cdots dx_T .$$
 #
@@ -83,7 +84,7 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 #
 # $$\sum_{t=2}^{T}\log\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)} = \log q(x_T\mid x_0) - \log q(x_1\mid x_0) .$$
 #
-# The $q(x_1\mid x_0)$ cancels the one in the last term, too. What is left, together with $-\log p(x_T)$, is
+# The remaining $\log q(x_1\mid x_0)$ cancels against the last term. What is left, together with $-\log p(x_T)$, is
 #
 # $$L = \mathbb{E}_q\Big[\log\frac{q(x_T\mid x_0)}{p(x_T)}
 # + \sum_{t=2}^{T}\log\frac{q(x_{t-1}\mid x_t,x_0)}{p_\theta(x_{t-1}\mid x_t)} - \log p_\theta(x_0\mid x_1)\Big] .$$
@@ -118,11 +119,11 @@ check("gaussian_kl", gaussian_kl)
 # %% [markdown]
 # ## 3. From scratch: the bound of a perfect denoiser
 #
-# The data is an equal mixture of two narrow Gaussians with standard deviation $w$, at -1 and 1. For it, the denoiser
-# $\mathbb{E}[x_0\mid x_t]$ is known. Suppose first that you know the mode $c = \pm 1$ of $x_0$. Then two pieces of
-# evidence are combined, as in lab 2: $x_0\sim\mathcal{N}(c, w^2)$, and $x_t\sim\mathcal{N}(\alpha x_0, \sigma^2)$. The
-# exponents add up to $-\frac12\big(\frac{(x_0-c)^2}{w^2} + \frac{(x_t-\alpha x_0)^2}{\sigma^2}\big)$. Collect $P$ and
-# $B$ as there:
+# The data is an equal mixture of two narrow Gaussians with standard deviation $w$ (`W` in the code), at -1 and 1. For
+# it, the denoiser $\mathbb{E}[x_0\mid x_t]$ is known. Suppose first that you know the mode $c = \pm 1$ of $x_0$. Then
+# two pieces of evidence are combined, as in lab 2: $x_0\sim\mathcal{N}(c, w^2)$, and $x_t\sim\mathcal{N}(\alpha x_0,
+# \sigma^2)$ with $\alpha = \sqrt{\bar\alpha_t}$ and $\sigma^2 = 1-\bar\alpha_t$. The exponents add up to
+# $-\frac12\big(\frac{(x_0-c)^2}{w^2} + \frac{(x_t-\alpha x_0)^2}{\sigma^2}\big)$. Collect $P$ and $B$ as there:
 #
 # $$P = \frac{1}{w^2} + \frac{\alpha^2}{\sigma^2} = \frac{s^2}{w^2\sigma^2},\qquad
 # B = \frac{c}{w^2} + \frac{\alpha x_t}{\sigma^2},\qquad s^2 = \alpha^2w^2 + \sigma^2,$$
@@ -130,13 +131,15 @@ check("gaussian_kl", gaussian_kl)
 # $$\mathbb{E}[x_0\mid x_t, c] = \frac BP = \frac{\sigma^2c + \alpha w^2x_t}{s^2}
 # = c + \frac{\alpha w^2}{s^2}(x_t - \alpha c) .$$
 #
-# The last step puts in $\sigma^2 = s^2 - \alpha^2w^2$. Which mode is it? By Bayes' rule the odds of $c = 1$ against
-# $c = -1$ are $o = e^{-(x_t-\alpha)^2/2s^2} / e^{-(x_t+\alpha)^2/2s^2} = e^{2z}$ with $z = \alpha x_t/s^2$. The
+# The last step puts in $\sigma^2 = s^2 - \alpha^2w^2$. Which mode is it? By Bayes' rule the odds of $c = 1$ against $c
+# = -1$ are $o = e^{-(x_t-\alpha)^2/2s^2} / e^{-(x_t+\alpha)^2/2s^2} = e^{2z}$ with $z = \alpha x_t/s^2$. The
 # probabilities are $\frac{o}{o+1}$ and $\frac{1}{o+1}$, so $\mathbb{E}[c\mid x_t] = \frac{o-1}{o+1} =
-# \frac{e^z-e^{-z}}{e^z+e^{-z}} = \tanh z$. As the first formula is linear in $c$, put in the mean of $c$.
+# \frac{e^z-e^{-z}}{e^z+e^{-z}} = \tanh z$. Because $\mathbb{E}[x_0\mid x_t, c]$ is linear in $c$, you get
+# $\mathbb{E}[x_0\mid x_t]$ by putting $\tanh z$ in the place of $c$. This is `denoise` below.
 #
-# For the steps back we take the posterior with the denoiser instead of $x_0$, and the variance $\beta_t$. The terms are
-# KL divergences of Gaussians, as in exercise 3.1; `gap` is the distance of the two means.
+# For the steps back we take the posterior with the denoiser instead of $x_0$, and the variance $\beta_t$. All terms but
+# the last are KL divergences of Gaussians, as in exercise 3.1. The reconstruction is minus the logarithm of a Gaussian
+# density. `gap` is the difference of the two means.
 
 # %%
 W = 0.25  # standard deviation of each mode
@@ -183,7 +186,7 @@ for T in (5, 20, 100, 400):
 # The denoiser is perfect, and still the bound is above the true value when the steps are few. Lab 2 showed the reason:
 # a large step back is not a Gaussian. With more steps, the bound comes down to the true value.
 #
-# ### Did the algebra go right?
+# ### Check the algebra
 #
 # Compute $L$ from its definition in section 1: walk forward along whole paths and average the log-ratio. The two
 # estimates have to agree within their standard errors.
@@ -238,15 +241,15 @@ assert abs(whole.nats.mean() - terms.sum(axis=0).mean()) < 5 * 1.5 * terms.sum(a
 # %% [markdown]
 # ## 4. From the bound to the simple loss
 #
-# The variances of a step are fixed, so there is nothing to learn in them. What depends on the denoiser is the distance
-# of the means,
+# The variances of a step are fixed, so there is nothing to learn in them. The only part of a step's term that depends
+# on the denoiser is the squared difference of the means, divided by $2\sigma_t^2$:
 #
 # $$\frac{1}{2\sigma_t^2}\,\big(\tilde\mu_t - \mu_\theta\big)^2 ,$$
 #
-# where $\sigma_t^2$ is the variance of the step back; so far we took $\beta_t$. Ho et al. [1] let the network guess the
-# noise. From $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon$ follows
-# $x_0 = (x_t - \sqrt{1-\bar\alpha_t}\,\epsilon)/\sqrt{\bar\alpha_t}$. Put this into the mean of lab 2, with
-# $a_t = 1-\beta_t$ and $\bar\alpha_t = a_t\bar\alpha_{t-1}$:
+# where $\sigma_t^2$ is the variance of the step back, so far $\beta_t$. Ho et al. [1] let the network guess the noise.
+# From $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon$ follows $x_0 = (x_t -
+# \sqrt{1-\bar\alpha_t}\,\epsilon)/\sqrt{\bar\alpha_t}$. Put this into the mean of lab 2, with $a_t = 1-\beta_t$ and
+# $\bar\alpha_t = a_t\bar\alpha_{t-1}$:
 #
 # $$\tilde\mu_t = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\cdot
 # \frac{x_t - \sqrt{1-\bar\alpha_t}\,\epsilon}{\sqrt{\bar\alpha_t}}
@@ -274,8 +277,9 @@ def kl_weight(t, betas): ...
 check("kl_weight", kl_weight)
 
 # %% [markdown]
-# For any $\sigma_t^2$ the weight is $w_t = \dfrac{\beta_t^2}{2\sigma_t^2\,a_t\,(1-\bar\alpha_t)}$ [1, eq. 12]. Ho et
-# al. then leave it out, and that is the **simple loss**:
+# (Solve the exercise before you read on.) For any $\sigma_t^2$ the weight is $w_t =
+# \dfrac{\beta_t^2}{2\sigma_t^2\,a_t\,(1-\bar\alpha_t)}$ [1, eq. 12]. Ho et al. then leave it out, and that is the
+# **simple loss**:
 #
 # $$L_{\text{simple}} = \mathbb{E}_{t,\mathbf{x}_0,\boldsymbol\epsilon}\Big[\big\|\boldsymbol\epsilon
 # - \boldsymbol\epsilon_\theta\big(\sqrt{\bar\alpha_t}\,\mathbf{x}_0 + \sqrt{1-\bar\alpha_t}\,\boldsymbol\epsilon,\;
@@ -285,7 +289,8 @@ check("kl_weight", kl_weight)
 # out the weights does not change the best guess at any step. It changes at which steps a network that cannot be perfect
 # tries hardest.
 #
-# Below, the perfect denoiser and a crude one, which takes the data for a single Gaussian with the same variance.
+# The next cell compares the perfect denoiser with a crude one, which treats the data as a single Gaussian with the same
+# variance.
 
 # %%
 variance = 1 + W**2  # of the data
@@ -338,7 +343,7 @@ figure
 # has mean 0 by the definition of $m$. So the middle term is 0. The last term is at least 0, and 0 for $g = m$. Hence:
 #
 # - the best guess of the noise is its conditional mean $\mathbb{E}[\epsilon\mid x_t] = (x_t -
-#   \alpha_t\,\mathbb{E}[x_0\mid x_t])/\sigma_t$, which is the denoiser in another form;
+#   \sqrt{\bar\alpha_t}\,\mathbb{E}[x_0\mid x_t])/\sqrt{1-\bar\alpha_t}$, which is the denoiser in another form;
 # - the least possible loss is the variance of the noise that is left when $x_t$ is known;
 # - what a network can improve is only the last term. A loss of 0.4 can be perfect, and a loss of 0.1 bad.
 #
@@ -347,9 +352,10 @@ figure
 #
 # ### Exercise 3.3: the least possible loss (research)
 #
-# The data is $-m$ or $m$, each with probability 1/2, without any width. Return the least possible simple loss at a
-# given `alpha_bar`. There is no closed formula; average over the noise numerically. (The least error of $x_0$ as a
-# function of the SNR is famous in information theory: half the area under it is the entropy of the data [3].)
+# The data is $-m$ or $m$, each with probability 1/2, without any width. Return the least possible simple loss, a
+# number, at given numbers `m` and `alpha_bar`. There is no closed formula; average over the noise numerically. (The
+# least error of $x_0$ as a function of the SNR is famous in information theory: half the area under it, from SNR 0 to
+# infinity, is the entropy of such discrete data in nats, here $\log 2$ [3].)
 
 
 # %%
@@ -361,8 +367,8 @@ check("least_loss", least_loss)
 # %% [markdown]
 # ## What you learned
 #
-# - $-\log p_\theta(x_0)$ cannot be computed, but it has an upper bound that is a sum: a prior term, a KL divergence per
-#   step, and a reconstruction.
+# - $-\log p_\theta(x_0)$ of the reverse chain is an integral over all paths, too large to compute directly. But it has
+#   an upper bound that is a sum: a prior term, a KL divergence per step, and a reconstruction.
 # - The first two are KL divergences of Gaussians. A step's term is a weight times the squared error of the noise.
 # - The simple loss leaves the weight out. Its best guess is $\mathbb{E}[\boldsymbol\epsilon\mid\mathbf{x}_t]$.
 # - The least possible loss is not 0, so a loss means little without it.

@@ -39,7 +39,7 @@ from motes.points.schedules import SigmoidBetas
 LIGHT = plots.STYLES["light"]
 
 x = motes.make_shape("moons", 10_000, seed=0)  # the training rows
-fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
+fresh = motes.truth("moons").sample(4_000, seed=1)  # independent draws, never trained on
 
 # %% [markdown]
 # ## 1. The plan
@@ -77,20 +77,20 @@ fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 #
 # The matrix $\mathbf{W}$ and the vector $\mathbf{b}$ are learned. $\mathbf{g}_t$, learned as well, is row $t$ of a
 # table of gates with one row per step, and $\odot$ multiplies entry by entry. The softplus, also entry by entry, bends
-# the result: without it, all layers together would be one linear map. The last layer is
-# $\mathbf{W}\mathbf{h} + \mathbf{b}$ alone. Count the parameters. A hidden layer from $m$ to $k$ numbers has $mk + k$
-# weights and $100k$ gates:
+# the result: without it, all layers together would be one linear map. The last layer is $\mathbf{W}\mathbf{h} +
+# \mathbf{b}$ alone. Count the parameters. A hidden layer from $m$ to $k$ numbers has $mk$ weights, $k$ biases and
+# $100k$ gates:
 #
 # $$(2\cdot128+128+12{,}800) + 2\,(128\cdot128+128+12{,}800) + (128\cdot2+2) = 13{,}184 + 2\cdot29{,}312 + 258 =
 # 72{,}066.$$
 #
 # ### The optimiser
 #
-# *Adam* keeps two running means for each weight: $m\leftarrow 0.9\,m + 0.1\,g$ of its gradient $g$, and
+# *Adam* [1] keeps two running means for each weight: $m\leftarrow 0.9\,m + 0.1\,g$ of its gradient $g$, and
 # $v\leftarrow 0.999\,v + 0.001\,g^2$ of the square. They start at 0, and are divided by $1-0.9^i$ and $1-0.999^i$ after
-# $i$ steps to make up for that. The step is $-0.001\,m/(\sqrt v +
-# 10^{-8})$, so each weight moves by about the learning rate, however large its gradient is. *Clipping* scales the whole
-# gradient down if it is longer than 1, so that one unlucky batch cannot throw the network off.
+# $i$ steps to make up for that. The step is $-0.001\,m/(\sqrt v + 10^{-8})$, so each weight moves by about the learning
+# rate or less, however large its gradient is. *Clipping* scales the whole gradient down if it is longer than 1, so that
+# one unlucky batch cannot throw the network off.
 #
 # ### The average of the weights
 #
@@ -105,7 +105,7 @@ fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 #
 # ## 2. From scratch
 #
-# Everything above in 40 lines of JAX. JAX is NumPy (`jnp`) with a few additions:
+# Here is everything above in 40 lines of JAX. JAX is NumPy (`jnp`) with a few additions:
 #
 # | function | what it does |
 # |---|---|
@@ -114,7 +114,11 @@ fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 # | `jax.jit(f)` | compiles `f` |
 # | `jax.lax.scan(step, state, keys)` | runs the loop `state, loss = step(state, key)` as one compiled program |
 # | `jax.tree.map(f, a, b)` | applies `f` to each pair of arrays in two nested lists |
+# | `jax.tree.leaves(a)` | lists the arrays of a nested list |
 # | `jax.random.normal(key, shape)` | draws normal noise; the same key always gives the same numbers |
+# | `jax.random.randint(key, shape, a, b)` | draws integers from `a` to `b - 1` |
+# | `jax.random.split(key, n)` | makes `n` independent keys from one |
+# | `jax.lax.map(f, xs)` | applies `f` to one entry of `xs` after another |
 
 # %%
 T = 100
@@ -189,20 +193,21 @@ print("loss, mean of the first and the last 100 steps:", losses[:100].mean().rou
 # ## 3. What the loss says
 #
 # Lab 3 showed that the best possible loss is not 0. For the moons it is known, because `motes.truth` knows their exact
-# denoiser. It is the dashed line.
+# denoiser. The dashed line shows this best possible loss. (The code averages over the two columns as well, so all
+# losses of this lab are half of $L_{\text{simple}}$ in lab 3.)
 
 # %%
 test, at = jnp.asarray(fresh, jnp.float32), (jnp.arange(len(fresh)) % T + 1) / T
 noise = jax.random.normal(jax.random.key(3), test.shape)
 exact = motes.truth("moons").oracle(schedule)
-best = float(jax.jit(jax.vmap(Simple(), (None, 0, 0, 0)))(exact, test, at, noise)["eps"].mean())
-plots.loss_curve(np.arange(1, STEPS + 1), losses, best=best, window=100, style=LIGHT)
+floor = np.asarray(jax.jit(jax.vmap(Simple(), (None, 0, 0, 0)))(exact, test, at, noise)["eps"])  # of each row, (n,)
+plots.loss_curve(np.arange(1, STEPS + 1), losses, best=floor.mean(), window=100, style=LIGHT)
 
 # %% [markdown]
 # The curve falls for a few hundred steps, and then hardly at all. Is the training done? The loss of single batches
-# jitters by nearly as much as what is left to learn. It gets worse if you look at few rows. The original prints one
-# number every 100 *epochs*, passes through all rows: the loss of an epoch's last batch, which has only 16 rows. (10,000
-# rows are 78 batches of 128, and 16 rows remain.)
+# jitters by more than what is left to learn. It gets worse if you look at few rows. An *epoch* is one pass through all
+# rows, here 78 batches of 128 and one of the 16 rows that remain. Every 100 epochs, the original prints the loss of the
+# last batch, of 16 rows.
 
 
 # %%
@@ -214,17 +219,24 @@ def row_losses(layers):
     return jnp.mean((jax.vmap(network, (None, 0, 0))(layers, x_t, entry) - noise) ** 2, axis=1)
 
 
-rows = np.random.default_rng(0).permutation(row_losses(layers))
-print("batches of 16 rows, one and the same model:", rows[:160].reshape(10, 16).mean(axis=1).round(2))
-print(f"all 4,000 fresh rows: {rows.mean():.4f} +- {rows.std() / len(rows) ** 0.5:.4f}; best possible: {best:.4f}")
-print(f"with the averaged weights: {row_losses(average).mean():.4f}")
+def mean_and_error(rows):
+    return f"{rows.mean():.4f} +- {rows.std() / len(rows) ** 0.5:.4f}"
+
+
+rows = np.asarray(row_losses(layers))
+few = np.random.default_rng(0).permutation(rows)[:160].reshape(10, 16)
+print("batches of 16 rows, one and the same model:", few.mean(axis=1).round(2))
+print("all 4,000 fresh rows:", mean_and_error(rows), "   best possible:", mean_and_error(floor))
+print("their difference, row by row:", mean_and_error(rows - floor))
+print("with the averaged weights:   ", mean_and_error(np.asarray(row_losses(average)) - floor))
 
 # %% [markdown]
 # The numbers that the original prints run from 0.57 to 0.91 without a trend. Ten batches of 16 rows differ at least as
-# much, although all have *one* model. The mean of all fresh rows has a standard error that is small enough to see the
-# gap to the best.
+# much, although all ten come from *one* model.
 #
-# For `n` rows, the standard error is the standard deviation of the rows' losses divided by $\sqrt n$. Always print it.
+# For $n$ rows, the standard error of a mean is the standard deviation of the rows' losses divided by $\sqrt n$. Always
+# print it. Over all fresh rows it is still larger than the gap to the best. But both losses use the same rows and the
+# same noise, so compare them row by row: the standard error of the mean difference is much smaller.
 #
 # ## 4. The same by `motes`
 #
@@ -253,7 +265,7 @@ plots.comparison(fresh, samples, style=LIGHT)
 # need a reference: the same measure between two real draws.
 
 # %%
-for name, points in (("two real draws", motes.make_shape("moons", 4_000, seed=2)), ("the samples", samples)):
+for name, points in (("two real draws", motes.truth("moons").sample(4_000, seed=2)), ("the samples", samples)):
     w2, accuracy = motes.sliced_w2(points, fresh), motes.c2st(points, fresh)
     print(f"{name:<15} sliced W2 {float(w2):.3f}   classifier {float(accuracy):.3f}")
 
@@ -267,8 +279,8 @@ for name, points in (("two real draws", motes.make_shape("moons", 4_000, seed=2)
 #
 # ### 4.1 The moving average (easy)
 #
-# `weights` (n, p) has the weights after each of n training steps. Return their moving average (p,) after the last
-# step. It starts with the first row.
+# `weights` (n, p) has the weights after each of n training steps. Return their moving average (p,) after the last step:
+# it begins as the first row, and takes in the other rows one by one. `decay` is $\lambda$ of section 1.
 
 
 # %%
@@ -329,15 +341,14 @@ plots.comparison(fresh, bad, style=LIGHT)
 # %% [markdown]
 # Look for it like this:
 #
-# 1. Read the recipe: `print(recipe)` names its parts, and `recipe.to_dict()` has all of its numbers.
+# 1. Read the recipe: `print(recipe)` names its parts, and `recipe.to_dict()` contains all its numbers.
 # 2. A model keeps two denoisers: `faulty.training.last` has the last weights, and `faulty.training.averaged` their
 #    average. Sample from both, for example `faulty.with_denoiser(faulty.training.last).sample(4_000)`. Which of them
 #    made the samples above?
-# 3. Do the arithmetic of section 1 for this recipe's decay, `training.ema`, and its number of steps: how much of the
-#    average is the untrained network?
+# 3. Do the arithmetic of section 1 with the numbers of this recipe.
 # 4. Compare with `print(*motes.diagnose(x, recipe))`, which checks a recipe before it is trained.
 #
-# Then answer with one of: data, schedule, network, learning rate, average, sampler.
+# Then answer with one of the words `"data"`, `"schedule"`, `"network"`, `"learning rate"`, `"average"` and `"sampler"`.
 
 # %%
 check("fault_04", ...)
@@ -350,8 +361,12 @@ check("fault_04", ...)
 #   error.
 # - A good loss does not make good samples. Measure the samples, and compare with the same measure between two real
 #   draws.
-# - An average of weights that looks back further than the training is long still contains the untrained network.
+# - An average of weights that looks back over more steps than the training has still contains the untrained network.
 #
 # ## Next
 #
 # [Lab 5](lab05.py) walks the reverse chain step by step, and finds out why its samples are wrong.
+#
+# ## Reference
+#
+# [1] D. P. Kingma, J. Ba (2015). *Adam: a method for stochastic optimization.* arXiv:1412.6980.

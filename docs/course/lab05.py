@@ -14,10 +14,11 @@
 # %% [markdown]
 # # Lab 5: The reverse chain
 #
-# **Goal.** Run a diffusion model backwards, from noise to data, with a denoiser that makes no mistakes. Its samples
-# are wrong all the same, and you find out why: four faults, each with the number that shows it.
+# **Goal.** Run a diffusion model backwards, from noise to data, with a denoiser that makes no mistakes. Its samples are
+# wrong all the same, and you find out why: four possible causes, each with a number that measures it.
 #
-# You need [lab 2](lab02.py): the forward process and its posterior.
+# You need [lab 2](lab02.py), the forward process and its posterior; [lab 3](lab03.py), the KL divergence; and the table
+# of JAX functions in [lab 4](lab04.py).
 
 # The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
@@ -43,7 +44,8 @@ BOX = (-2.8, 3.0)  # both axes of pictures with noise
 # %% [markdown]
 # ## 1. One step back
 #
-# The forward process shrinks a point a little and adds noise. Write $a = \sqrt{1-\beta}$ for the factor of one step:
+# The forward process shrinks a point a little and adds noise. Write $a = \sqrt{1-\beta}$ for the factor of one step
+# (labs 2 and 3 call it $\sqrt{a_t}$):
 #
 # $$q(\mathbf{x}_t \mid \mathbf{x}_{t-1}) = \mathcal{N}(\mathbf{x}_t;\ a\,\mathbf{x}_{t-1},\ \beta\mathbf{I}).$$
 #
@@ -68,10 +70,10 @@ BOX = (-2.8, 3.0)  # both axes of pictures with noise
 # = -\frac{a^2}{2\beta}\,\Big\|\mathbf{x}_{t-1} - \frac{1}{a}\Big(\mathbf{x}_t + \frac{\beta}{a}\mathbf{g}\Big)\Big\|^2
 # + \text{const}.$$
 #
-# So a small reverse step is a Gaussian step too. Its mean is
-# $\frac1a(\mathbf{x}_t + \frac\beta a\mathbf{g}) \approx \frac1a(\mathbf{x}_t + \beta\mathbf{g})$ and its variance is
-# $\beta / a^2 \approx \beta$: both replacements change the step by about $\beta^2$. **Undo the shrinking, and move a
-# little to where points are more likely; then add as much noise as the forward step did.**
+# So a small reverse step is a Gaussian step too. Its mean is $\frac1a(\mathbf{x}_t + \frac\beta a\mathbf{g}) \approx
+# \frac1a(\mathbf{x}_t + \beta\mathbf{g})$ and its variance is $\beta / a^2 \approx \beta$: both replacements change the
+# mean and the variance only by terms of order $\beta^2$. **Undo the shrinking, and move a little to where points are
+# more likely; then add as much noise as the forward step did.**
 #
 # DDPM (Ho et al. 2020) takes this step from another direction. Lab 2 gave the posterior of a step for a known
 # $\mathbf{x}_0$, and DDPM puts the estimate $\hat{\mathbf{x}}_0 \approx \mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t]$ in
@@ -100,10 +102,10 @@ BOX = (-2.8, 3.0)  # both axes of pictures with noise
 #
 # ### From scratch
 #
-# We take the schedule of the original tutorial, $T = 100$ steps with betas on a logistic curve, and its two moons. The
+# We take the schedule of the original tutorial, $T = 100$ steps with betas along a sigmoid, and its two moons. The
 # denoiser is the exact $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t]$ of the distribution that the moons are drawn from:
-# 256 points along two arcs, blurred by Gaussian noise of standard deviation 0.1. Lab 6 derives it. Take it here as a
-# network that was trained forever.
+# 256 points along two arcs, blurred by Gaussian noise of standard deviation 0.1. Lab 6 derives it. For now, think of it
+# as a perfectly trained network.
 
 # %%
 T = 100
@@ -142,8 +144,8 @@ def reverse_chain(x_T, noise, bars, variance="beta", denoise_last=True):
 
 # %% [markdown]
 # With `variance="beta"` that is Algorithm 2 of Ho et al. (2020); sections 5 and 6 use the other options. Now the same
-# with motes. A `ReverseProcess` has three parts: a denoiser, a sampler, and the times at which it stops. motes draws
-# the noise of each row and step from keys of their own; we draw the same noise from the same keys, so that the two
+# with motes. A `ReverseProcess` has three parts: a denoiser, a sampler, and the times that it visits. motes draws the
+# noise of each row and step from a random key of its own; we draw the same noise from the same keys, so that the two
 # chains must agree point by point.
 
 # %%
@@ -170,8 +172,9 @@ plots.row(mine[places], (T - places) / T, process="reverse", view=plots.View(BOX
 # ## 2. The samples are wrong
 #
 # The denoiser is exact, so the samples should be indistinguishable from data. Measure it. The *sliced Wasserstein
-# distance* is how far points have to move to turn one cloud into the other, in standard deviations of the data. Two
-# real draws are not at distance 0 either, so always print this reference value next to yours.
+# distance* projects both clouds onto many lines. On each line, it computes how far the points have to move (root mean
+# square) to turn one cloud into the other; then it takes the root mean square over the lines, in standard deviations of
+# the data. Two real draws are not at distance 0 either, so always print this reference value next to yours.
 
 # %%
 data, other = motes.truth("moons").sample(4_000, seed=1), motes.truth("moons").sample(n, seed=2)
@@ -196,10 +199,11 @@ side_by_side({"exact denoiser, DDPM": samples, "two real draws": other})
 #
 # ## 3. First suspect: the start
 #
-# The chain starts from $\mathcal{N}(\mathbf{0}, \mathbf{I})$. The forward process ends in
-# $\mathbf{x}_T = \sqrt{\bar\alpha_T}\,\mathbf{x}_0 + \sqrt{1-\bar\alpha_T}\,\boldsymbol\epsilon$. These are the same
-# only if $\bar\alpha_T$ is nearly 0, and here it is not. The Kullback-Leibler divergence between the two says how
-# different they are. For a Gaussian with mean $\mathbf{m}$ and covariance $\mathbf{C}$ it is
+# The chain starts from $\mathcal{N}(\mathbf{0}, \mathbf{I})$. The forward process ends in $\mathbf{x}_T =
+# \sqrt{\bar\alpha_T}\,\mathbf{x}_0 + \sqrt{1-\bar\alpha_T}\,\boldsymbol\epsilon$. These are the same only if
+# $\bar\alpha_T$ is nearly 0, and here it is not. The Kullback-Leibler divergence between the two says how different
+# they are. We approximate $q(\mathbf{x}_T)$ by a Gaussian with the same mean $\mathbf{m}$ and covariance $\mathbf{C}$
+# in $d$ columns; then the divergence is
 #
 # $$\mathrm{KL}(\mathcal{N}(\mathbf{m}, \mathbf{C})\,\|\,\mathcal{N}(\mathbf{0}, \mathbf{I}))
 # = \tfrac12\big(\mathrm{tr}\,\mathbf{C} + \|\mathbf{m}\|^2 - d - \log\det\mathbf{C}\big).$$
@@ -213,12 +217,12 @@ def prior_gap(x, bar):
 
 
 print(f"alpha_bar_T = {bars[-1]:.3f}: {np.sqrt(bars[-1]):.0%} of the amplitude is left at t = T")
-print(f"KL from q(x_T) to N(0, I): {prior_gap(data, bars[-1]):.3f} nats")
+print(f"KL from a Gaussian like q(x_T) to N(0, I): {prior_gap(data, bars[-1]):.3f} nats")
 
 # %% [markdown]
 # To prove that the start is to blame, change nothing else: send the chain back from the true $q(\mathbf{x}_T)$, which
-# you know in an experiment, although not when you sample. Then repair it as you would in practice, with betas that
-# reach noise.
+# is known here, but not when you sample in practice. Then repair it as you would in practice, with betas so large that
+# $\bar\alpha_T$ is nearly 0.
 
 # %%
 to_noise = LinearBetas(T, 1e-4, 0.1).schedule()
@@ -270,15 +274,16 @@ fig
 
 # %% [markdown]
 # The means agree in all three panels, because $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t]$ is all that the mean needs.
-# But a long step has to decide between the modes, and a Gaussian cannot. This is why DDPM needs many steps, and why
-# the next suspect is the shape of the Gaussian.
+# But a long step has to decide between the modes, and a Gaussian cannot. This is why DDPM needs many steps. The next
+# suspect is the variance of the Gaussian.
 #
 # ## 5. Third suspect: the variance
 #
-# Which variance fits best? Given both $\mathbf{x}_t$ and $\mathbf{x}_0$, the step is exactly
-# $\mathbf{x}_{t-1} = c_0\mathbf{x}_0 + c_t\mathbf{x}_t + \sqrt{\tilde\beta}\,\mathbf{z}$, with the posterior's
-# variance $\tilde\beta = \beta\,(1-\bar\alpha_{t-1})/(1-\bar\alpha_t)$. But $\mathbf{x}_0$ is not known, and what is
-# not known adds to the spread. The law of total variance says how much, in each column:
+# Which variance fits best? Given both $\mathbf{x}_t$ and $\mathbf{x}_0$, the step is exactly $\mathbf{x}_{t-1} =
+# c_0\mathbf{x}_0 + c_t\mathbf{x}_t + \sqrt{\tilde\beta}\,\mathbf{z}$ with
+# $\mathbf{z}\sim\mathcal{N}(\mathbf{0},\mathbf{I})$ and the posterior's variance $\tilde\beta =
+# \beta\,(1-\bar\alpha_{t-1})/(1-\bar\alpha_t)$. But $\mathbf{x}_0$ is not known, and what is not known adds to the
+# spread. The law of total variance says how much, in each column:
 #
 # $$\mathrm{Var}[x_{t-1} \mid \mathbf{x}_t] = \tilde\beta + c_0^2\,\mathrm{Var}[x_0 \mid \mathbf{x}_t].$$
 #
@@ -290,8 +295,11 @@ fig
 # = \frac{\beta\,(1-\bar\alpha_{t-1}) + \bar\alpha_{t-1}\beta^2}{1-\bar\alpha_t}
 # = \beta\,\frac{1 - \bar\alpha_{t-1}(1-\beta)}{1-\bar\alpha_t} = \beta.$$
 #
-# So the two choices of Ho et al., `variance="posterior"` and `variance="beta"`, are the two ends, and real data lies
-# in between. Here is where the moons lie, with $\mathrm{Var}[x_0 \mid \mathbf{x}_t]$ from the exact denoiser.
+# The two choices of Ho et al., `variance="posterior"` and `variance="beta"`, are these two ends. For a column of
+# variance at most 1, the *average* of the best variance over $\mathbf{x}_t$ lies between them, because no data of this
+# variance leaves $x_0$ less known on average than Gaussian data does. (At a single $\mathbf{x}_t$ between two modes it
+# can be larger than $\beta$.) Here is where the average of the moons lies, with $\mathrm{Var}[x_0 \mid \mathbf{x}_t]$
+# from the exact denoiser.
 
 
 # %%
@@ -318,11 +326,11 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The best variance lies between the two. With many steps the three curves meet, and it hardly matters which one you
-# take. With few steps it does. The next picture shows the distance by the number of steps. motes has the three choices
-# as `Ancestral("beta")`, `Ancestral("posterior")` and `Ancestral("learned")`: an exact denoiser knows the best
-# variance, and a network can be trained to give it (Nichol & Dhariwal 2021). Bao et al. (2022) compute it from
-# $\hat{\boldsymbol\epsilon}$ alone, in exercise 5.3.
+# On average, the best variance lies between the two. With many steps the three curves meet, and it hardly matters which
+# one you take. Does it with few? The next picture shows the distance against the number of steps. motes has the three
+# choices as `Ancestral("beta")`, `Ancestral("posterior")` and `Ancestral("learned")`: an exact denoiser knows the best
+# variance, and a network can be trained to give it (Nichol & Dhariwal 2021). Bao et al. (2022) compute its average from
+# $\hat{\boldsymbol\epsilon}$ alone; exercise 5.3 derives how.
 
 # %%
 numbers = [4, 10, 20, 50]
@@ -342,12 +350,16 @@ plt.close(fig)
 fig
 
 # %% [markdown]
+# The variance of the posterior is clearly worst, because it leaves out what is not known about $\mathbf{x}_0$. Between
+# $\beta$ and the best variance there is little difference, and with 4 steps $\beta$ is even slightly better: a Gaussian
+# with the right variance is still not the mixture of section 4.
+#
 # ## 6. Fourth suspect: noise in the last step
 #
-# The last step ends at $t = 0$. Its mean is $\hat{\mathbf{x}}_0$ itself ($c_0 = 1$ and $c_t = 0$, because
-# $\bar\alpha_0 = 1$), and Algorithm 2 adds no noise to it. Code that adds $\sqrt{\beta_1}\,\mathbf{z}$ here, as the
-# original tutorial does, blurs every sample by $\sqrt{\beta_1}$: 0.003 with its own betas, which nobody notices, and
-# much more as soon as someone takes fewer steps.
+# The last step ends at $t = 0$. Its mean is $\hat{\mathbf{x}}_0$ itself ($c_0 = 1$ and $c_t = 0$, because $\bar\alpha_0
+# = 1$), and Algorithm 2 adds no noise to it. Code that adds $\sqrt{\beta_1}\,\mathbf{z}$ here, as the original tutorial
+# does, blurs every sample by $\sqrt{\beta_1}$: 0.005 with its own betas, which nobody notices, and much more as soon as
+# someone takes fewer steps.
 
 # %%
 for steps in (100, 20, 10):
@@ -358,14 +370,14 @@ for steps in (100, 20, 10):
 # %% [markdown]
 # ## Exercises
 #
-# Fill in the functions. `check` tries them on inputs that you have not seen.
-# `from motes.course import hint, solution`, then `hint("reverse_mean")` says how to begin.
+# Fill in the functions. `check` tries them on inputs that you have not seen. After `from motes.course import hint,
+# solution`, `hint("reverse_mean")` says how to begin.
 #
 # ### 5.1 The mean of a step (easy)
 #
-# Write $\boldsymbol\mu$ with the predicted noise instead of $\hat{\mathbf{x}}_0$. Step $k$ of the array `betas` is
-# $\beta_{k+1}$ in the papers, which count from 1, so $\bar\alpha$ after step $k$ is the product of `1 - betas[0]`,
-# ..., `1 - betas[k]`.
+# Return $\boldsymbol\mu$, computed from the predicted noise instead of $\hat{\mathbf{x}}_0$. Step $k$ of the array
+# `betas` is $\beta_{k+1}$ in the papers, which count from 1, so $\bar\alpha$ after step $k$ is the product of `1 -
+# betas[0]`, ..., `1 - betas[k]`.
 
 
 # %%
@@ -401,8 +413,8 @@ check("chain_moments", chain_moments)
 # Analytic-DPM (Bao et al. 2022) needs no extra network for the best variance. It only needs the average over the data
 # of $\|\hat{\boldsymbol\epsilon}\|^2 / d$, at each step, with $\hat{\boldsymbol\epsilon}$ from the exact denoiser.
 # Derive the average of $\mathrm{Var}[x_0 \mid \mathbf{x}_t]$ from it, and then the variance of the step. Two facts
-# help: given $\mathbf{x}_t$, what is uncertain about $\mathbf{x}_0$ is uncertain about $\boldsymbol\epsilon$, and the
-# noise itself has $\mathbb{E}[\epsilon^2] = 1$ in each column.
+# help: given $\mathbf{x}_t$, $\mathbf{x}_0$ is a linear function of $\boldsymbol\epsilon$, so the variance of one gives
+# that of the other; and the noise itself has $\mathbb{E}[\epsilon^2] = 1$ in each column.
 
 
 # %%
@@ -416,7 +428,8 @@ check("best_variance", best_variance)
 # %% [markdown]
 # ## Find the fault
 #
-# `fault(5)` is a sampler that claims to be `Ancestral()`. Compare its samples, after 20 steps:
+# `fault(5)` is a sampler that claims to be `Ancestral()`. Compare its samples after 20 steps with those of the correct
+# sampler:
 
 # %%
 suspect = fault(5)
@@ -454,7 +467,7 @@ check("fault_05", ...)
 #
 # - A small reverse step is Gaussian: its mean follows the score, and it has the variance of the forward step.
 # - A perfect denoiser does not make perfect samples. The start must match $q(\mathbf{x}_T)$, the steps must be small,
-#   the variance must lie between $\tilde\beta$ and $\beta$, and the last step adds no noise.
+#   the variance must not be that of the posterior if the steps are few, and the last step adds no noise.
 # - To find a fault, change one part at a time, use data for which the answer is known, and compare with the distance
 #   between two real draws.
 #

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Lab 6: Score, noise, velocity and clean point
 #
-# **Goal.** See that a diffusion model learns one thing with four names, and compute it exactly, without a network, for
-# data of your choice. Then see what a network should predict, and why it is good that it never reaches the exact
-# answer.
+# **Goal.** See that a diffusion model learns one thing under four names, and compute it exactly, without a network, for
+# data of your choice. Then see what a network should predict, and why it is good that a network never matches the exact
+# denoiser of its training rows.
 #
 # You need [lab 2](lab02.py), the forward process, and [lab 3](lab03.py), the loss.
 
@@ -85,42 +85,42 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 # \hat{\boldsymbol\epsilon} = \sigma_t\mathbf{x}_t + \alpha_t\hat{\mathbf{v}}.$$
 #
 # **The fourth name is the score**, the gradient of the log-density of noisy points. Their density is a mean over the
-# data,
+# data, whose density is $q(\mathbf{x}_0)$:
 #
-# $$q_t(\mathbf{x}) = \int p(\mathbf{x}_0)\,\mathcal{N}(\mathbf{x};\ \alpha_t\mathbf{x}_0,\ \sigma_t^2\mathbf{I})\,
+# $$q_t(\mathbf{x}) = \int q(\mathbf{x}_0)\,\mathcal{N}(\mathbf{x};\ \alpha_t\mathbf{x}_0,\ \sigma_t^2\mathbf{I})\,
 # d\mathbf{x}_0.$$
 #
 # Differentiate under the integral. The gradient of a Gaussian with respect to $\mathbf{x}$ is the Gaussian times
 # $-(\mathbf{x} - \alpha_t\mathbf{x}_0) / \sigma_t^2$. So
 #
 # $$\nabla\log q_t(\mathbf{x}) = \frac{\nabla q_t(\mathbf{x})}{q_t(\mathbf{x})}
-# = \int \frac{p(\mathbf{x}_0)\,\mathcal{N}(\mathbf{x};\ \alpha_t\mathbf{x}_0,\ \sigma_t^2\mathbf{I})}{q_t(\mathbf{x})}
+# = \int \frac{q(\mathbf{x}_0)\,\mathcal{N}(\mathbf{x};\ \alpha_t\mathbf{x}_0,\ \sigma_t^2\mathbf{I})}{q_t(\mathbf{x})}
 # \Big({-\frac{\mathbf{x} - \alpha_t\mathbf{x}_0}{\sigma_t^2}}\Big)\,d\mathbf{x}_0.$$
 #
-# By Bayes' rule, at $\mathbf{x} = \mathbf{x}_t$ the fraction is $p(\mathbf{x}_0 \mid \mathbf{x}_t)$, so the integral is
+# By Bayes' rule, at $\mathbf{x} = \mathbf{x}_t$ the fraction is $q(\mathbf{x}_0 \mid \mathbf{x}_t)$, so the integral is
 # a conditional mean. In the last step, put in
 # $\mathbf{x}_t = \alpha_t\hat{\mathbf{x}}_0 + \sigma_t\hat{\boldsymbol\epsilon}$:
 #
 # $$\nabla\log q_t(\mathbf{x}_t) = -\frac{\mathbf{x}_t - \alpha_t\hat{\mathbf{x}}_0}{\sigma_t^2}
 # = -\frac{\hat{\boldsymbol\epsilon}}{\sigma_t}.$$
 #
-# This is **Tweedie's formula**. It is why a network that predicts noise knows where data is dense: *minus the
-# predicted noise, over $\sigma_t$, is the score.*
+# This is **Tweedie's formula** (Efron 2011). It is why a network that predicts noise knows in which direction the data
+# is denser: *the score is minus the predicted noise divided by $\sigma_t$.*
 #
 # ## 3. The exact denoiser
 #
-# For data that you know, $p(\mathbf{x}_0 \mid \mathbf{x}_t)$ can be computed. Let the data be $m$ points
+# For data that you know, $q(\mathbf{x}_0 \mid \mathbf{x}_t)$ can be computed. Let the data be $m$ points
 # $\mathbf{p}_1, \dots, \mathbf{p}_m$, equally likely. By Bayes' rule, point $i$ has the probability
 #
-# $$w_i = p(\mathbf{p}_i \mid \mathbf{x}_t)
+# $$w_i = q(\mathbf{p}_i \mid \mathbf{x}_t)
 # = \frac{\exp\big({-\|\mathbf{x}_t - \alpha_t\mathbf{p}_i\|^2 / (2\sigma_t^2)}\big)}
 # {\sum_j \exp\big({-\|\mathbf{x}_t - \alpha_t\mathbf{p}_j\|^2 / (2\sigma_t^2)}\big)}, \qquad
 # \hat{\mathbf{x}}_0 = \sum_i w_i\,\mathbf{p}_i.$$
 #
-# The prior $1/m$ and the factor of the Gaussian are the same for all points and cancel. Weights of this form,
-# exponentials divided by their sum, are called a *softmax*, here of squared distances. The denoiser is a weighted mean
-# of the data. If $\sigma_t$ is large, all points count and the answer is near their mean. If it is small, only the
-# nearest point counts.
+# The prior $1/m$ and the normalising constant of the Gaussian are the same for all points and cancel. Weights of this
+# form, exponentials divided by their sum, are called a *softmax*, here of the negative squared distances divided by
+# $2\sigma_t^2$. The denoiser is a weighted mean of the data. If $\sigma_t/\alpha_t$ is large, all points count and the
+# answer is near their mean. If it is small, only the nearest point counts.
 #
 # ### From scratch
 
@@ -181,8 +181,8 @@ for name, by_hand in {"__call__": x0_hat, "eps": eps_hat, "v": v_hat, "score": s
 #
 # Each arrow below leads from a noisy point $\mathbf{x}_t$ to its $\hat{\mathbf{x}}_0$. At low noise the arrows end on
 # the nearest part of the data. At high noise they end near the mean of the data, where no data is: the best answer to
-# "which point was this?" is a compromise. A sampler never believes a long arrow. It takes a short step along it, and
-# asks again.
+# "which point was this?" is a compromise. A sampler does not follow a long arrow to its end: it takes a short step
+# along it, and evaluates the denoiser again.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
@@ -212,8 +212,8 @@ fig
 #
 # Near the data ($\sigma_t \to 0$) a prediction of the noise is safe, and a prediction of $\mathbf{x}_0$ passes its
 # whole error on. Near pure noise ($\alpha_t \to 0$) it is the other way round. The velocity is good at both ends. The
-# recipe `default` of motes goes one step further: `Preconditioned` adds the right multiple of $\mathbf{x}_t$ to the
-# network's output, so that the network only has to say what $\mathbf{x}_t$ does not show.
+# recipe `default` of motes goes one step further: `Preconditioned` (Karras et al. 2022) adds the right multiple of
+# $\mathbf{x}_t$ to the network's output, so that the network only has to say what $\mathbf{x}_t$ does not show.
 #
 # Measure it. The three networks below are exact, except for a constant error of 0.05. motes wraps each in the denoiser
 # class for what it predicts.
@@ -239,7 +239,7 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The same factors are weights of the loss:
+# The squares of these factors are the weights between the losses:
 #
 # $$\|\mathbf{x}_0 - \hat{\mathbf{x}}_0\|^2
 # = \Big(\frac{\sigma_t}{\alpha_t}\Big)^2\,\|\boldsymbol\epsilon - \hat{\boldsymbol\epsilon}\|^2.$$
@@ -275,9 +275,9 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The denoiser of the 200 rows reaches the least possible training loss, and is useless: it returns its training rows.
-# Only a network that does *not* reach this minimum makes new points. Where do the three differ? Compare their answers
-# at every noise level $r = \sigma_t / \alpha_t$.
+# The denoiser of the 200 rows reaches the least possible training loss, and is useless for sampling: its samples are
+# the training rows. Only a network that does *not* reach this minimum makes new points. Where do the last two differ
+# from the first? Compare their answers at every noise level $r = \sigma_t / \alpha_t$.
 
 # %%
 levels = np.geomspace(0.02, 8, 16)
@@ -300,10 +300,10 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# At high noise the rows and their distribution give the same answer. Below the distance between neighbouring rows the
-# exact denoiser of the rows jumps to the nearest one, and the network does not follow: it is smooth. A diffusion model
-# generalises by the errors that it makes at low noise. Train a large network on few rows for long enough, and this is
-# lost; `motes.diagnose` calls it `memorising`.
+# At high noise the rows and their distribution give the same answer. At noise levels below the distance between
+# neighbouring rows, the exact denoiser of the rows jumps to the nearest one, and the network does not follow: it is
+# smooth. A diffusion model generalises by the errors that it makes at low noise. Train a large network on few rows for
+# long enough, and it memorises them too; `model.diagnose()` reports this as `memorising`.
 #
 # ## Exercises
 #
@@ -344,7 +344,7 @@ check("mixture_denoiser", mixture_denoiser)
 # ### 6.3 How sure is the denoiser? (research)
 #
 # The denoiser gives the mean of $\mathbf{x}_0$ given $\mathbf{x}_t$. Its *derivative* gives the covariance. Write
-# $\hat{\mathbf{x}}_0 = \int \mathbf{x}_0\,p(\mathbf{x}_0 \mid \mathbf{x}_t)\,d\mathbf{x}_0$ with Bayes' rule and
+# $\hat{\mathbf{x}}_0 = \int \mathbf{x}_0\,q(\mathbf{x}_0 \mid \mathbf{x}_t)\,d\mathbf{x}_0$ with Bayes' rule and
 # differentiate it with respect to $\mathbf{x}_t$, as section 2 did with $q_t$. Then express the covariance by the
 # Jacobian of $\hat{\boldsymbol\epsilon}$, the matrix of $\partial\hat\epsilon_i / \partial x_{t,j}$. With this you can
 # read the uncertainty of any noise-predicting network, and choose the best variance of a reverse step (lab 5).
@@ -361,10 +361,11 @@ check("posterior_covariance", posterior_covariance)
 # %% [markdown]
 # ## What you learned
 #
-# - A squared error learns a conditional mean, and its theoretical minimum is not 0.
+# - A squared error learns a conditional mean, and its theoretical minimum is usually not 0.
 # - $\hat{\mathbf{x}}_0$, $\hat{\boldsymbol\epsilon}$, $\hat{\mathbf{v}}$ and the score are the same estimate, by
 #   Tweedie's formula and two lines of algebra. They differ in how they pass on errors.
-# - The exact denoiser is a weighted mean of the data. For the training rows it memorises; a good network stays smooth.
+# - The exact denoiser is a weighted mean of the data. Computed from the training rows, it memorises them; a good
+#   network stays smooth.
 #
 # ## Next
 #

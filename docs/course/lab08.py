@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Lab 8: Likelihood
 #
-# **Goal.** Compute how likely a diffusion model finds a point: by following the probability flow from data to noise,
-# and counting how much it spreads. Then measure a trained model in nats, and read the same number from its training
-# loss.
+# **Goal.** Compute the likelihood that a diffusion model gives to a point: follow the probability flow from data to
+# noise, and add up how much it spreads. Then measure a trained model in nats, and read the same number from its
+# training loss.
 #
 # You need [lab 7](lab07.py), the probability flow, and [lab 3](lab03.py), the variational bound.
 
@@ -96,7 +96,7 @@ def divergence(y, r, h=1e-4):
 def log_prob(x, steps=200):
     """Return log p of the rows x (n, d), in nats."""
     h = np.log(R / R_MIN) / steps
-    # The first bit, from 0 to R_MIN: there eps_hat grows in proportion to r, and its mean is half of its end.
+    # The first bit, from 0 to R_MIN: there eps_hat grows in proportion to r; its mean is half of its value at R_MIN.
     y, total = x + R_MIN / 2 * eps_hat(x, R_MIN), R_MIN / 2 * divergence(x, R_MIN)
     for k in range(steps):
         slopes, sums = [], []
@@ -191,11 +191,11 @@ print(
 )
 
 # %% [markdown]
-# ## 4. The bound is another model
+# ## 4. The bound belongs to the chain
 #
 # Lab 3 bounded $-\log p$ for the reverse *chain*, which adds noise in every step. The flow and the chain are two
-# different distributions that share a denoiser, and they agree only if the denoiser is exact and the steps are many.
-# Take the exact denoiser, so that only the steps are at fault:
+# different distributions that share a denoiser, and they agree only if the denoiser is exact, the steps are many and
+# the chain starts from the right noise (lab 5). Take the exact denoiser, so that only the steps are at fault:
 
 # %%
 units = model.standardiser
@@ -243,8 +243,9 @@ print(f"trained model, 100 steps: bound {above.mean():.3f} +- {above.std() / 20:
 # you do it.
 #
 # For a network, put its own loss $L_\theta \ge L$ in: the area between the two curves, over $\log r$, is an upper bound
-# of the KL divergence from the data to its reverse diffusion (Song et al. 2021). It does not bound the flow, whose KL
-# may be larger. `motes diagnose` draws it.
+# of the KL divergence from the data to its reverse diffusion (Song, Durkan et al. 2021), apart from the divergence
+# between $p_R$ and the start, which is nearly 0. It does not bound the flow, whose KL may be larger. `motes diagnose`
+# draws it.
 
 # %%
 levels = np.geomspace(0.01, 10, 31)
@@ -273,7 +274,7 @@ ax.fill_between(levels, least, 2, color=LIGHT.real, alpha=0.15)
 ax.set(xlabel="noise level $r$", ylabel="loss, summed over columns", title="the blue area is a difference of entropies")
 ax.legend()
 plt.close(fig)
-print(f"area between the curves: the KL to the reverse diffusion is at most {area:.3f} nats")
+print(f"area between the curves, r from 0.01 to 10: the KL to the reverse diffusion is at most about {area:.3f} nats")
 print(f"the KL to the flow, another model: {gap.mean():.3f} +- {gap.std() / len(gap) ** 0.5:.3f} nats")
 fig
 
@@ -295,8 +296,9 @@ check("in_data_units", in_data_units)
 # ### 8.2 The log-likelihood of a path (middle)
 #
 # Someone has followed the flow for you and hands you the points at the last level, and the divergence of
-# $\hat{\boldsymbol\epsilon}$ at each level of each path. Use the trapezoidal rule. (The levels start so low that the
-# rest of the integral does not count.)
+# $\hat{\boldsymbol\epsilon}$ at each level of each path. For the density at the end use $\mathcal{N}(\mathbf{0}, (1 +
+# R^2)\mathbf{I})$, where $R$ is the last level, and for the integral the trapezoidal rule in $r$ (not in $\log r$). The
+# levels start so low that the rest of the integral does not count.
 
 
 # %%
@@ -311,8 +313,8 @@ check("flow_log_prob", flow_log_prob)
 # ### 8.3 The entropy of the data from the loss (research)
 #
 # Turn section 5 into a function, with the trapezoidal rule in $\log r$. Then try it on the moons: `levels` and `least`
-# are there, and the entropy of the standardised moons, `entropy`, is known. The two agree to about 0.02 nats; the rest
-# is chance, since each loss is a mean over 2,000 rows.
+# are there, and the entropy of the standardised moons, `entropy`, is known. The two agree to about 0.02 nats; most of
+# the rest is chance, since each loss is a mean over 2,000 rows.
 
 
 # %%
@@ -328,7 +330,7 @@ print("entropy of the standardised moons:", round(entropy, 3), " yours:", entrop
 # ## Find the fault
 #
 # `fault(8)` is a model of the eight Gaussians. It draws perfect samples, and its `score_samples` should return their
-# exact log-likelihood. But look at its divergence from the truth:
+# exact log-likelihood. But look at the KL divergence from the truth:
 
 # %%
 suspect, eight = fault(8), motes.truth("eight_gaussians")
@@ -340,8 +342,8 @@ print("KL from the data to the model:", (eight.log_density(test) - suspect.score
 # at any point. Look at the difference: does it depend on the point, on log p, on how far from the centre the point is?
 # Does $\int \exp(\log p)$ over a fine grid give 1? If not, which quantity of the data does it give?
 #
-# Your answer is one of the words `"bits"` (instead of nats), `"divergence"` (a wrong one), `"prior"` (at the end of
-# the flow), `"steps"` (too few) and `"units"` (of the data).
+# Your answer is one of the words `"bits"` (instead of nats), `"divergence"` (of the flow), `"prior"` (at the end of the
+# flow), `"steps"` (too few) and `"units"` (of the data).
 
 # %%
 for point in ([2.0, 0.0], [0.0, 2.0], [1.0, 1.0]):

@@ -54,7 +54,8 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn by a mode
 #
 # $$p(y \mid \mathbf{x}_t) = \frac{p(y)\, q_t(\mathbf{x}_t \mid y)}{q_t(\mathbf{x}_t)}.$$
 #
-# At $t = 1$ the point is noise and the answer is $p(y)$. At $t = 0$ it is the class of a clean point.
+# At $t = 1$ the point is nearly pure noise, and the answer is nearly $p(y)$. At $t = 0$ it is the probability of the
+# class of a clean point.
 #
 # **The score of a class.** Take the logarithm of Bayes' rule and its gradient with respect to $\mathbf{x}_t$. The
 # frequency $p(y)$ does not depend on $\mathbf{x}_t$ and disappears:
@@ -78,15 +79,16 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn by a mode
 # $$\mathbf{g}_w = \nabla\log q_t(\mathbf{x}_t) + w\,\nabla\log p(y \mid \mathbf{x}_t).$$
 #
 # $w = 0$ ignores the class, $w = 1$ is the class itself, and $w > 1$ exaggerates. You do not need a classifier. By the
-# identity of section 1, the classifier's part is a difference of two scores (Ho & Salimans 2022):
+# identity of section 1, the classifier's part is a difference of two scores (Ho & Salimans 2022), which may also be
+# those of a good and of a weaker model (Karras et al. 2024):
 #
 # $$\mathbf{g}_w = \nabla\log q_t(\mathbf{x}_t)
 # + w\,\big(\nabla\log q_t(\mathbf{x}_t \mid y) - \nabla\log q_t(\mathbf{x}_t)\big).$$
 #
-# Tweedie's formula turns scores into denoisers,
-# $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t] = (\mathbf{x}_t + \sigma_t^2 \nabla\log q_t(\mathbf{x}_t)) / \alpha_t$,
-# and so does the same formula given $y$. The guided score is a sum of scores whose weights, $1 - w$ and $w$, add up to
-# 1. So $\mathbf{x}_t$ appears once, and the guided estimate of $\mathbf{x}_0$ is the same sum of the denoisers:
+# Tweedie's formula turns scores into denoisers, $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t] = (\mathbf{x}_t +
+# \sigma_t^2 \nabla\log q_t(\mathbf{x}_t)) / \alpha_t$, and the same holds given $y$. The guided score is a sum of
+# scores whose weights, $1 - w$ and $w$, have the sum 1. So $\mathbf{x}_t$ appears once, and the guided estimate of
+# $\mathbf{x}_0$ is the same sum of the denoisers:
 #
 # $$\hat{\mathbf{x}}_0 = \frac{\mathbf{x}_t + \sigma_t^2\mathbf{g}_w}{\alpha_t}
 # = \underbrace{\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t]}_{\text{weak}}
@@ -97,10 +99,9 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn by a mode
 #
 # ### From scratch
 #
-# Three classes, each a round Gaussian with standard deviation `s`. The noise schedule has $\alpha_t = 1$, and we name
-# the noise level itself: $\mathbf{x} = \mathbf{x}_0 + r\,\boldsymbol\epsilon$. The noisy class $y$ is
-# $\mathcal{N}(\mathbf{m}_y, (s^2 + r^2)\mathbf{I})$, and its denoiser is the one of lab 6. Heun's method is the one of
-# lab 7.
+# Three equally likely classes, each a round Gaussian with standard deviation `s`. The noise schedule has $\alpha_t =
+# 1$, and we write $r$ for the noise level: $\mathbf{x} = \mathbf{x}_0 + r\,\boldsymbol\epsilon$. The noisy class $y$ is
+# $\mathcal{N}(\mathbf{m}_y, (s^2 + r^2)\mathbf{I})$. Lab 6 derives its denoiser, and lab 7 Heun's method.
 
 # %%
 means, s = np.array([[-1.2, 0.0], [1.2, 0.0], [0.0, 1.6]]), 0.45
@@ -162,8 +163,9 @@ panels(
 #
 # ### The same by motes
 #
-# An exact denoiser of a Gaussian is a `GaussianOracle`, several of them with their frequencies a `LabelledOracle`, and
-# `Guided` is the formula. `model.sample(n, label=2, sampling={"guidance": 2.0})` does the same with a trained network.
+# `GaussianOracle` is the exact denoiser of a Gaussian, `LabelledOracle` combines several with their frequencies, and
+# `Guided` applies the formula. `model.sample(n, label=2, sampling={"guidance": 2.0})` does the same with a trained
+# network.
 
 # %%
 schedule = VarianceExploding(sigma_max=10.0)
@@ -183,9 +185,9 @@ print("The two agree at 200 points and 4 weights, to the rounding of single prec
 # $$\mathbf{g}_w = \nabla\log\big[q_t(\mathbf{x}_t)^{1-w}\, q_t(\mathbf{x}_t \mid y)^{w}\big].$$
 #
 # At $t = 0$ this is the *sharpened* density $q_0(\mathbf{x})^{1-w} q_0(\mathbf{x} \mid y)^w$. Many texts say that
-# guidance samples from it. It does not. A sampler needs the score of one distribution *with noise added* at every time,
-# and the sharpened densities of different times are not noisy versions of one another. A case that can be solved shows
-# it.
+# guidance samples from it. It does not (Bradley & Nakkiran 2024). A sampler needs the score of one distribution *with
+# noise added* at every time, and the sharpened densities of different times are not noisy versions of one another. A
+# case that can be solved shows it.
 #
 # Let the class be $\mathcal{N}(0, s^2)$ and all classes together $\mathcal{N}(0, v^2)$, in one dimension, with
 # $x = x_0 + r\epsilon$ as above. A Gaussian of variance $s^2$ has the denoiser $\hat x_0 = \frac{s^2}{s^2+r^2}x$. Its
@@ -197,7 +199,7 @@ print("The two agree at 200 points and 4 weights, to the rounding of single prec
 #
 # $$\frac{dx}{dr} = \left(w\,\frac{r}{s^2+r^2} + (1-w)\,\frac{r}{v^2+r^2}\right)x.$$
 #
-# Divide by $x$. On the left stands the derivative of $\log x$. On the right, $r / (s^2+r^2)$ is the derivative of
+# Divide by $x$. On the left stands the derivative of $\log|x|$. On the right, $r / (s^2+r^2)$ is the derivative of
 # $\tfrac12\log(s^2+r^2)$. Integrate from $r = 0$ to the start $r = R$:
 #
 # $$\log\frac{x(R)}{x(0)} = \frac w2 \log\frac{s^2+R^2}{s^2} + \frac{1-w}{2}\log\frac{v^2+R^2}{v^2}.$$
@@ -208,16 +210,16 @@ print("The two agree at 200 points and 4 weights, to the rounding of single prec
 # $$R\left(\frac{s^2}{s^2+R^2}\right)^{w/2}\left(\frac{v^2}{v^2+R^2}\right)^{(1-w)/2}
 # \;\longrightarrow\; s^{w}\, v^{1-w}\qquad (R \to \infty).$$
 #
-# The sharpened density is Gaussian too, and its precision is $w/s^2 + (1-w)/v^2$. The two agree only for $w = 0$ and
-# $w = 1$. We draw samples with the guided sampler of motes and compare.
+# The sharpened density is Gaussian too, and its precision is $w/s^2 + (1-w)/v^2$. If $s \ne v$, the two agree only for
+# $w = 0$ and $w = 1$. We draw samples with the guided sampler of motes and compare.
 
 # %%
 narrow, wide, R = 0.5, 1.0, 80.0
 far = VarianceExploding(sigma_max=R)
 strong, weak = GaussianOracle([0.0], [[narrow**2]], far), GaussianOracle([0.0], [[wide**2]], far)
 w_line = np.linspace(0, 5, 101)
-of_guidance = narrow**w_line * wide ** (1 - w_line)
-of_sharpened = (w_line / narrow**2 + (1 - w_line) / wide**2) ** -0.5
+guided_std = narrow**w_line * wide ** (1 - w_line)
+sharpened_std = (w_line / narrow**2 + (1 - w_line) / wide**2) ** -0.5
 
 measured = {}
 for w in (0.0, 1.0, 2.0, 3.0, 5.0):
@@ -226,8 +228,8 @@ for w in (0.0, 1.0, 2.0, 3.0, 5.0):
     print(f"weight {w:g}: drawn {measured[w]:.3f}   s^w v^(1-w) {narrow**w * wide ** (1 - w):.3f}")
 
 fig, ax = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
-ax.plot(w_line, of_guidance, color=LIGHT.real, label="$s^w v^{1-w}$: the guided flow, exact")
-ax.plot(w_line, of_sharpened, color=LIGHT.muted, ls="--", label="the sharpened density")
+ax.plot(w_line, guided_std, color=LIGHT.real, label="$s^w v^{1-w}$: the guided flow, exact")
+ax.plot(w_line, sharpened_std, color=LIGHT.muted, ls="--", label="the sharpened density")
 ax.plot(*zip(*measured.items(), strict=True), "o", color=LIGHT.synthetic, label="4,000 guided samples")
 ax.set(xlabel="guidance weight", ylabel="standard deviation", ylim=(0, 1.05))
 ax.legend()
@@ -235,8 +237,9 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# Guided samples are much narrower than the sharpened density. There is no closed form in general. This is why `motes`
-# gives guided points no log-likelihood. Use guidance for pictures, but not where proportions matter.
+# For weights above 1, guided samples are much narrower than the sharpened density. In general, their density has no
+# closed form. This is why `motes` gives guided points no log-likelihood. Use guidance for pictures, but not where
+# proportions matter.
 #
 # ## 4. A trained network
 #
@@ -244,10 +247,10 @@ fig
 # the class is withheld, so that the same network also learns the mixture of all classes. Guidance then costs two
 # evaluations per step. **Shortened:** 2,500 training steps instead of 6,000.
 #
-# The noise at the start is `sigma_max = 40` here. All classes start from the same
-# $\mathcal{N}(0, \sigma_\text{max}^2\mathbf I)$, although the noisy points of a class with mean $m$ are centred at $m$.
-# Lab 8 met the same error, and [classes](../classes.md) measures it: about $m s/\sigma_\text{max}$ in the mean of a
-# class with standard deviation $s$.
+# The noise at the start is `sigma_max = 40` here. All classes start from the same Gaussian, nearly $\mathcal{N}(0,
+# \sigma_\text{max}^2\mathbf I)$, although the noisy points of a class with mean $m$ are centred at $m$. Lab 8 met the
+# same error, and [classes](../classes.md) measures it: about $m s/\sigma_\text{max}$ in the mean of a class with
+# standard deviation $s$.
 
 # %%
 x, y = motes.data.make_labelled_shape("moons", 10_000, seed=0)
@@ -315,13 +318,13 @@ print(f"{'exact':<17} mean {rho * c:.3f}, standard deviation {np.sqrt(1 - rho**2
 
 # %% [markdown]
 # Replacement gets both numbers wrong, with the exact denoiser and many steps. It is a fault of the method, not of
-# training. More steps or fresh noise do not help: with 1,000 steps of ancestral sampling (lab 5) the mean is 0.94 and
-# the standard deviation 0.56.
+# training. More steps and fresh noise reduce the error but do not remove it: with 1,000 steps of ancestral sampling
+# (lab 5) the mean is 0.94 and the standard deviation 0.56.
 #
-# **When you have only the denoiser of all points**, motes corrects with *particles* (sequential Monte Carlo). Call the
-# condition $A$. Let $\hat p(A \mid \mathbf{x}_t)$ be an approximation of the probability of $A$ given a noisy point,
-# and $\hat p(A \mid \mathbf{x}_s, \mathbf{x}_t)$ the same after a step to $\mathbf{x}_s$ whose outcome is known. motes
-# gets both from a Gaussian with the denoiser's mean and covariance.
+# **When you have only the denoiser of all points**, motes corrects with *particles* (sequential Monte Carlo; Wu et al.
+# 2023). Call the condition $A$. Let $\hat p(A \mid \mathbf{x}_t)$ be an approximation of the probability of $A$ given a
+# noisy point, and $\hat p(A \mid \mathbf{x}_s, \mathbf{x}_t)$ the same after a step to $\mathbf{x}_s$ whose outcome is
+# known. motes gets both from a Gaussian with the denoiser's mean and covariance.
 #
 # 1. At time $t$, weighted particles should represent $p(\mathbf{x}_t)\,\hat p(A \mid \mathbf{x}_t)$. At $t = 0$ the
 #    approximation is exact, $\hat p(A \mid \mathbf{x}_0) = 1$ if $\mathbf{x}_0$ meets the condition and 0 if not, so
@@ -329,9 +332,10 @@ print(f"{'exact':<17} mean {rho * c:.3f}, standard deviation {np.sqrt(1 - rho**2
 # 2. Move each particle with the step that the approximation suggests,
 #    $p(\mathbf{x}_s \mid \mathbf{x}_t)\,\hat p(A \mid \mathbf{x}_s, \mathbf{x}_t) / \hat p(A \mid \mathbf{x}_t)$.
 # 3. The target after the step is $p(\mathbf{x}_t)\,p(\mathbf{x}_s \mid \mathbf{x}_t)\,\hat p(A \mid \mathbf{x}_s)$.
-#    Divide it by what the particles have, the target before times the step. Everything cancels except
+#    Divide it by what the particles have, the target before times the step. Everything cancels except the factor by
+#    which the weight $W$ of a particle is multiplied:
 #
-# $$\frac{w_s}{w_t} = \frac{p(\mathbf{x}_t)\,p(\mathbf{x}_s\mid\mathbf{x}_t)\,\hat p(A\mid\mathbf{x}_s)}
+# $$\frac{W_s}{W_t} = \frac{p(\mathbf{x}_t)\,p(\mathbf{x}_s\mid\mathbf{x}_t)\,\hat p(A\mid\mathbf{x}_s)}
 # {p(\mathbf{x}_t)\,\hat p(A\mid\mathbf{x}_t)\,\cdot\,
 # p(\mathbf{x}_s\mid\mathbf{x}_t)\,\hat p(A\mid\mathbf{x}_s,\mathbf{x}_t)/\hat p(A\mid\mathbf{x}_t)}
 # = \frac{\hat p(A\mid\mathbf{x}_s)}{\hat p(A\mid\mathbf{x}_s,\mathbf{x}_t)}.$$
@@ -355,8 +359,9 @@ print(f"particles         mean {points[:, 1].mean():.3f}, standard deviation {po
 print(f"effective sample size {effective:.0f} of 4,000")
 
 # %% [markdown]
-# `model.sample(n, given={...})` does the same with a trained model, and also accepts intervals. On the left is
-# $p(y \mid x = 0.5)$, which cuts through both moons. For the moons the exact density is known, so we can compare.
+# `model.sample(n, given={...})` does the same with a trained model, and also accepts intervals. The left plot shows the
+# density of the second coordinate given that the first is 0.5, a line that crosses both moons. For the moons the exact
+# density is known, so we can compare.
 
 # %%
 line = model.sample(2000, given={"x": 0.5}, seed=2)[:, 1]
@@ -381,10 +386,10 @@ fig
 # %% [markdown]
 # ## 6. Exercises
 #
-# Replace `...` by your code and run the cell. `check` calls your function with inputs that you have not seen. If you
+# Replace `...` with your code and run the cell. `check` calls your function with inputs that you have not seen. If you
 # are stuck, `motes.course.hint("guided_x0")` helps, and `motes.course.solution("guided_x0")` shows the answer.
 #
-# ### Easy: `guided_x0`
+# ### 9.1 `guided_x0` (easy)
 #
 # Return the guided estimate of $\mathbf{x}_0$ from `strong`, the estimate given the class, `weak`, the estimate given
 # nothing, both of shape `(d,)`, and `weight`. Weight 1 must leave the class unchanged.
@@ -397,12 +402,12 @@ def guided_x0(strong, weak, weight): ...
 check("guided_x0", guided_x0)
 
 # %% [markdown]
-# ### Middle: `known_coordinate`
+# ### 9.2 `known_coordinate` (middle)
 #
 # $\mathbf{x}_0 \sim \mathcal{N}(\mathbf 0, \mathbf C)$ in the plane, with any covariance matrix $\mathbf C$ of shape
-# `(2, 2)`, and $\mathbf{x}_t = \alpha\mathbf{x}_0 + \sigma\boldsymbol\epsilon$. Return
-# $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t, x_{0,1} = c]$, shape `(2,)`, where `value` is $c$. Section 5 has the
-# pieces, and here $\alpha$ is not 1.
+# `(2, 2)`, and $\mathbf{x}_t = \alpha\mathbf{x}_0 + \sigma\boldsymbol\epsilon$. Return $\mathbb{E}[\mathbf{x}_0 \mid
+# \mathbf{x}_t, x_{0,1} = c]$, shape `(2,)`, where `value` is $c$, `alpha` and `sigma` are numbers, and `x_t` has the
+# shape `(2,)`. Section 5 has the pieces, and here $\alpha$ is not 1.
 
 
 # %%
@@ -412,13 +417,13 @@ def known_coordinate(x_t, value, alpha, sigma, covariance): ...
 check("known_coordinate", known_coordinate)
 
 # %% [markdown]
-# ### Research: `guided_mean`
+# ### 9.3 `guided_mean` (research)
 #
 # Section 3 put the class and all classes in the same place. Now the class is $\mathcal{N}(m, s^2)$, and all classes
-# together are $\mathcal{N}(0, v^2)$. Samples start from $\mathcal{N}(0, r_\text{max}^2)$ at the finite noise level
-# `r_max`. Return the mean of the guided samples. There is no elementary formula, so solve the flow numerically; an
-# error of 1 in 1,000 is allowed. Then compare with the mean of the sharpened density: in which direction does guidance
-# overshoot, and for which $s$ and $v$ do the two agree?
+# together are $\mathcal{N}(0, v^2)$, with $x = x_0 + r\epsilon$ as there. All arguments are numbers. Samples start from
+# $\mathcal{N}(0, r_\text{max}^2)$ at the finite noise level `r_max`. Return the mean of the guided samples. There is no
+# elementary formula, so solve the flow numerically; an error of 1 in 1,000 is allowed. Then compare with the mean of
+# the sharpened density: which of the two is farther from 0, and for which $s$ and $v$ do they agree?
 
 
 # %%
@@ -439,8 +444,8 @@ check("guided_mean", guided_mean)
 #
 # ## Next
 #
-# [Lab 10](lab10.py) shows that flow matching, diffusion and one-step maps are the same picture. More on this lab's
-# subject: [classes and guidance](../classes.md), [conditions](../conditions.md).
+# [Lab 10](lab10.py) shows that flow matching, diffusion and one-step maps are views of the same flow. More on this
+# lab's subject: [classes and guidance](../classes.md), [conditions](../conditions.md).
 #
 # ## References
 #

@@ -59,16 +59,16 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn or learne
 #
 # $$\mathbf{u}_t(\mathbf{x}) = \mathbb{E}[\boldsymbol\epsilon - \mathbf{x}_0 \mid \mathbf{x}_t = \mathbf{x}].$$
 #
-# **Following the mean velocity gives the correct distribution at every time.** Take any smooth function $f$ and ask how
-# its mean changes. Use the chain rule, then condition on $\mathbf{x}_t$:
+# **Following the mean velocity gives the correct distribution at every time.** Take any smooth test function $\varphi$
+# and ask how its mean changes. Use the chain rule, then condition on $\mathbf{x}_t$:
 #
-# $$\frac{d}{dt}\,\mathbb{E} f(\mathbf{x}_t)
-# = \mathbb{E}\big[\nabla f(\mathbf{x}_t)\cdot(\boldsymbol\epsilon - \mathbf{x}_0)\big]
-# = \mathbb{E}\big[\nabla f(\mathbf{x}_t)\cdot\mathbb{E}[\boldsymbol\epsilon - \mathbf{x}_0 \mid \mathbf{x}_t]\big]
-# = \mathbb{E}\big[\nabla f(\mathbf{x}_t)\cdot\mathbf{u}_t(\mathbf{x}_t)\big].$$
+# $$\frac{d}{dt}\,\mathbb{E}\,\varphi(\mathbf{x}_t)
+# = \mathbb{E}\big[\nabla\varphi(\mathbf{x}_t)\cdot(\boldsymbol\epsilon - \mathbf{x}_0)\big]
+# = \mathbb{E}\big[\nabla\varphi(\mathbf{x}_t)\cdot\mathbb{E}[\boldsymbol\epsilon - \mathbf{x}_0 \mid \mathbf{x}_t]\big]
+# = \mathbb{E}\big[\nabla\varphi(\mathbf{x}_t)\cdot\mathbf{u}_t(\mathbf{x}_t)\big].$$
 #
-# Points that follow $d\mathbf{x}/dt = \mathbf{u}_t(\mathbf{x})$ change the mean of $f$ at exactly this rate. They start
-# with the same distribution, so all means of all functions stay equal, and with them the distribution.
+# Points that follow $d\mathbf{x}/dt = \mathbf{u}_t(\mathbf{x})$ change the mean of $\varphi$ at exactly this rate. They
+# start with the same distribution, so all means of all functions stay equal, and with them the distribution.
 #
 # **A network learns the mean velocity by regression.** Minimise the *flow matching loss*
 # $\mathbb{E}\,\|\mathbf{u}_\theta(\mathbf{x}_t, t) - (\boldsymbol\epsilon - \mathbf{x}_0)\|^2$. Insert $\mathbf{u}_t$
@@ -155,10 +155,9 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The first two pictures are one set of trajectories, drawn with two rulers; the third shows what they share. Check it:
-# a variance-preserving flow in motes, converted with $\tan a = t/(1-t)$, meets our flow. And the velocity of our
-# straight paths equals that of motes. `RectifiedFlow` ends slightly before pure noise, at $\alpha_1 = 0.01$: its
-# $\sigma_t$ is $0.99\,t$, which is our time.
+# The first two pictures are one set of trajectories, drawn with two rulers; the third shows what they share. Our
+# velocity of the straight paths equals that of motes, whose `RectifiedFlow` ends slightly before pure noise, at
+# $\alpha_1 = 0.01$: its $\sigma_t$ is $0.99\,t$, which is our time.
 
 # %%
 oracle = MixtureOracle(weights, means[:, None], stds[:, None, None] ** 2, RectifiedFlow())
@@ -185,13 +184,14 @@ print("The velocities agree at 300 points and three times, to the rounding of si
 # the data. Call the end $f(\mathbf{x}_t, t)$. If we knew $f$, one evaluation would draw a sample. On a line we can find
 # it.
 #
-# Let $F_t(x)$ be the distribution function of $x_t$, the probability below $x$. In the argument of section 1, let $f$
-# be a step: 1 below $x$ and 0 above. Its slope is a spike of $-1$ at $x$, and the formula says that the probability
-# below $x$ changes only by what flows through $x$:
+# Let $F_t(x)$ be the distribution function of $x_t$, the probability below $x$. In the argument of section 1, let
+# $\varphi$ be a step: 1 below $x$ and 0 above. Its slope is a spike of $-1$ at $x$, and the formula says that the
+# probability below $x$ changes only by what flows through $x$:
 #
 # $$\frac{\partial}{\partial t} F_t(x) = -q_t(x)\,u_t(x).$$
 #
-# Now follow a trajectory $x(t)$, with $dx/dt = u_t$. The derivative of $F_t(x(t))$ has two terms, and they cancel:
+# Here $q_t$ is the density of $x_t$, the derivative of $F_t$. Now follow a trajectory $x(t)$, with $dx/dt = u_t$. The
+# derivative of $F_t(x(t))$ has two terms, and they cancel:
 #
 # $$\frac{d}{dt}F_t(x(t))
 # = \frac{\partial F_t}{\partial t} + \frac{\partial F_t}{\partial x}\frac{dx}{dt} = -q_t u_t + q_t u_t = 0.$$
@@ -248,13 +248,13 @@ fig
 
 # %% [markdown]
 # The map is steep where the data has a gap: all noise near one number must be torn apart into the two modes. A smooth
-# network has to learn this cliff. That is what makes one-step models hard.
+# network has to learn this cliff. That is what makes one-step models hard to train.
 #
 # **Three names for the same map**
 #
 # - *Consistency models* (Song et al. 2023) learn $f(\mathbf{x}_t, t)$. Their loss uses that $f$ is the same all along a
 #   trajectory, $f(\mathbf{x}_t, t) = f(\mathbf{x}_s, s)$.
-# - *Flow maps* (Boffi et al. 2024) learn the way between any two times, $\mathbf{x}_s = f(\mathbf{x}_t, t, s)$. Two
+# - *Flow maps* (Boffi et al. 2024) learn the map between any two times, $\mathbf{x}_s = f(\mathbf{x}_t, t, s)$. Two
 #   jumps in a row are one jump.
 # - *Mean flows* (Geng et al. 2025) learn the average velocity
 #   $\mathbf{U}(\mathbf{x}_t, t, s) = (\mathbf{x}_t - \mathbf{x}_s)/(t - s)$. Its training target follows by
@@ -290,8 +290,9 @@ print("Two jumps are one jump, and the identity of mean flows holds.")
 # the data, for every start. Along the flow, the end is a function of the start, and its mean given the start is the end
 # itself.
 #
-# The teacher is the exact denoiser of the moons, so all errors that you see are the student's. The student is the
-# residual MLP that motes uses everywhere, with starts divided by `sigma_max`.
+# The teacher has the exact denoiser of the moons, so its only errors are those of its 24 steps and of its start:
+# compare the panel "Heun, 24 steps". The student is the residual MLP that motes uses everywhere, with starts divided by
+# `sigma_max`.
 
 # %%
 schedule = VarianceExploding(sigma_max=10.0)
@@ -368,10 +369,11 @@ print("The lines of 4,000 pairs have not crossed: their order at t = 1/2 is the 
 # %% [markdown]
 # ## 5. Exercises
 #
-# ### Easy: `velocity`
+# ### 10.1 `velocity` (easy)
 #
-# Return the velocity $d\mathbf{x}_t/dt$ of the flow with straight paths, from `x_t`, `t` and `x0_hat`, the estimate of
-# $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t]$.
+# Return the velocity $d\mathbf{x}_t/dt$ of the flow with straight paths, from `x_t` (d,), a number `t` above 0, and
+# `x0_hat` (d,), the estimate of $\mathbb{E}[\mathbf{x}_0 \mid \mathbf{x}_t]$. (The function is called `my_velocity`
+# because section 2 uses `velocity`.)
 
 
 # %%
@@ -381,7 +383,7 @@ def my_velocity(x_t, t, x0_hat): ...
 check("velocity", my_velocity)
 
 # %% [markdown]
-# ### Middle: `on_the_circle`
+# ### 10.2 `on_the_circle` (middle)
 #
 # A point $\mathbf{x}_t = (1-t)\mathbf{x}_0 + t\boldsymbol\epsilon$ lies on a trajectory of the flow with straight
 # paths. Return the corresponding point $\cos a\,\mathbf{x}_0 + \sin a\,\boldsymbol\epsilon$, with the same
@@ -396,11 +398,11 @@ def on_the_circle(x_t, t): ...
 check("on_the_circle", on_the_circle)
 
 # %% [markdown]
-# ### Research: `average_velocity`
+# ### 10.3 `average_velocity` (research)
 #
-# The data is $\mathcal{N}(m, \text{std}^2)$ on a line. Return the average velocity $(x_t - x_s)/(t - s)$ of the
-# trajectory through `x_t` at time `t` down to time `s`. Use section 3: which quantity does a trajectory keep, and what
-# is it for Gaussian data?
+# The data is $\mathcal{N}(\text{mean}, \text{std}^2)$ on a line. All arguments are numbers, and `s` may be 0. Return
+# the average velocity $(x_t - x_s)/(t - s)$ of the trajectory through `x_t` at time `t` down to time `s`. Use section
+# 3: which quantity does a trajectory keep, and what is it for Gaussian data?
 
 
 # %%

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Lab 11: Masked diffusion: a table, cell by cell
+# Lab 11: Masked diffusion for tables
 #
 # **Goal.** Carry diffusion over to tables of labels, where the noise hides cells instead of blurring numbers. Derive
 # the loss, find out that one network gives log-likelihoods, conditions and missing entries, and then find the fault in
@@ -44,8 +44,8 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn or learne
 # ## 1. A table whose truth is known
 #
 # Each row is a trip to work: the weather, the means of transport, and whether you arrived on time. We choose the
-# probabilities, so the probability of every possible row is known. `joint[a, b, c]` has it for the labels a, b and c,
-# as numbers from 0.
+# probabilities, so the probability of every possible row is known. `joint[a, b, c]` is the probability of the row with
+# the labels a, b and c, numbered from 0.
 
 # %%
 labels = {"weather": ["dry", "rain", "snow"], "transport": ["car", "bus"], "arrival": ["on time", "late"]}
@@ -75,15 +75,16 @@ print("shape", joint.shape, " sum", joint.sum().round(12), " p(snow, car, late) 
 # = \frac{P(\text{masked at } s)}{P(\text{masked at } t)} = \frac st,$$
 #
 # because a cell that is masked at $s$ is certainly masked at $t$. So, to go back from $t$ to $s$: leave each masked
-# cell as it is with probability $s/t$, and reveal its true label with probability $(t-s)/t$. This is the posterior
-# $q(\mathbf{x}_s \mid \mathbf{x}_t, \mathbf{x}_0)$ of lab 2 for tables.
+# cell as it is with probability $s/t$, and reveal its true label with probability $(t-s)/t$. This is the counterpart,
+# for tables, of the posterior $q(\mathbf{x}_s \mid \mathbf{x}_t, \mathbf{x}_0)$ in lab 2.
 #
 # ### Back, if it is not known
 #
 # A model replaces the true label by a draw from its prediction $p_\theta(x_j \mid \text{visible cells})$. This
 # prediction is the *denoiser* of masked diffusion. The time at which a cell is masked does not depend on any label. So
-# the time tells nothing about the hidden labels, and the prediction needs only the visible cells. Here is the exact
-# denoiser of our table, from scratch, and the reverse process.
+# the time tells nothing about the hidden labels, and the prediction needs only the visible cells. In sufficiently small
+# steps, at most one cell is revealed at a time, and every masked cell is equally likely to be the next. So the reverse
+# process below reveals the cells one by one, in random order, with the exact denoiser of our table.
 
 
 # %%
@@ -116,8 +117,8 @@ print(
 )
 
 # %% [markdown]
-# Twelve rows on their way out and twelve on their way back. Blue is a visible true label, amber a drawn one, grey a
-# mask; light and dark shades are different labels.
+# Twelve rows in the forward process, and twelve in the reverse process. Blue is a visible true label, amber a drawn
+# one, grey a mask; light and dark shades are different labels.
 
 # %%
 rows = np.array([np.unravel_index(k, joint.shape) for k in rng.choice(joint.size, size=12, p=joint.ravel())])
@@ -159,8 +160,8 @@ fig
 # $-\log p_\theta(x_j \mid \dots)$, the loss of a classifier, is called the *cross-entropy*. So the loss is the
 # cross-entropy of the masked cells with the weight $1/t$ (Sahoo et al. 2024; Shi et al. 2024).
 #
-# **The integral has a closed form.** A certain mask, with $m$ of $n$ cells masked, occurs at time $t$ with probability
-# $t^m(1-t)^{n-m}$. Its share in $L$ is
+# **The integral has a closed form.** A given mask, with $m$ of $n$ cells masked, occurs at time $t$ with probability
+# $t^m(1-t)^{n-m}$. Its cross-entropy enters $L$ with the weight
 #
 # $$B = \int_0^1 \frac1t\,t^m(1-t)^{n-m}\,dt = \int_0^1 t^{m-1}(1-t)^{n-m}\,dt .$$
 #
@@ -171,18 +172,18 @@ fig
 # = \frac{(n-m)!}{m\,(m+1)\cdots(n-1)}\int_0^1 t^{n-1}dt = \frac{(n-m)!\,(m-1)!}{n!} = \frac{1}{m\binom nm}.$$
 #
 # There are $\binom nm$ masks with $m$ masked cells. Read the result as a recipe: draw $m$ uniformly from $1, \dots, n$,
-# then one of the $\binom nm$ masks, and weight its cross-entropy by $n/m$. Indeed
-# $\frac1n\cdot\frac{1}{\binom nm}\cdot\frac nm = \frac{1}{m\binom nm}$. The time $t$ is gone. This is the loss
-# that `motes` minimises for tables.
+# then one of the $\binom nm$ masks, and weight its cross-entropy by $n/m$. Indeed $\frac1n\cdot\frac{1}{\binom
+# nm}\cdot\frac nm = \frac{1}{m\binom nm}$. The time $t$ is gone. The loss that `motes` minimises for tables is based on
+# this one.
 #
-# **It is also the chain rule, averaged over all orders.** Reveal the cells in some order. By the chain rule,
-# $-\log p_\theta$ in this order is the sum of $-\log p_\theta(x_j \mid \text{cells before } j)$. In a random order, a
-# certain set of $n - m$ cells comes first with probability $1/\binom nm$, and a certain one of the other $m$ cells
-# comes next with probability $1/m$. These are the weights $1/(m\binom nm)$ of $L$. So $L$ is the mean of
-# $-\log p_\theta$ over all $n!$ orders (Hoogeboom et al. 2022). By Jensen's inequality, this is at least $-\log$ of the
-# mean of $p_\theta$ over all orders, which is the model's density: $L$ is a bound. If the denoiser is exact, every
-# order gives the same $p(\mathbf{x})$, and **the bound is the exact log-likelihood**. The Gaussian bound of lab 3
-# reaches it only in the limit of many steps.
+# **It is also the chain rule, averaged over all orders.** Reveal the cells in some order. By the chain rule, $-\log
+# p_\theta$ in this order is the sum of $-\log p_\theta(x_j \mid \text{cells before } j)$. In a random order, a given
+# set of $n - m$ cells comes first with probability $1/\binom nm$, and a given one of the other $m$ cells comes next
+# with probability $1/m$. These are the weights $1/(m\binom nm)$ of $L$. So $L$ is the mean of $-\log p_\theta$ over all
+# $n!$ orders (Hoogeboom et al. 2022). By Jensen's inequality, this is at least $-\log$ of the mean of $p_\theta$ over
+# all orders, which is the model's density: $L$ is a bound. If the denoiser is exact, every order gives the same
+# $p(\mathbf{x})$, and **the bound is exactly $-\log p(\mathbf{x})$**. The Gaussian bound of lab 3 reaches it only in
+# the limit of many steps.
 #
 # From scratch, with every mask, against the truth; and by Monte Carlo over $t$ with the weight $1/t$:
 
@@ -208,16 +209,17 @@ spread = np.std(terms) / np.sqrt(len(terms))
 print(f"one row: exact {-np.log(joint[tuple(row)]):.3f} nats, Monte Carlo over t {np.mean(terms):.3f} +- {spread:.3f}")
 
 # %% [markdown]
-# The weight $1/t$ makes the Monte Carlo estimate noisy: when $t$ is small, a masked cell is rare and expensive. Drawing
-# $m$ evenly, as the recipe above does, has less noise.
+# The weight $1/t$ makes the Monte Carlo estimate noisy: when $t$ is small, masked cells are rare and have a large
+# weight. Drawing $m$ evenly, as the recipe above does, has less noise.
 #
-# ## 4. A network, and the same by motes
+# ## 4. Train a network with motes
 #
-# Now pretend that the probabilities are unknown, and there are only 4,000 rows. `motes.fit` trains one network by the
-# loss of section 3. Half of the masks follow one fixed order of the columns, and half random orders. In the fixed order
-# the model defines $p(\mathbf{x})$ by the chain rule, which sums to 1 whatever the network has learned. We switch off
-# `calibrate`, which adjusts shares after training, so that you can compute everything yourself: for a row, ask for one
-# column after another with `predict_proba`, make it visible, and add up the logarithms.
+# Now pretend that the probabilities are unknown, and there are only 4,000 rows. `motes.fit` trains one network with
+# this cross-entropy and weight. Half of the time, the masks come from one fixed order of the columns, and half of the
+# time from random orders, as in section 3. In the fixed order the model defines $p(\mathbf{x})$ by the chain rule,
+# which sums to 1 whatever the network has learned. We switch off `calibrate`, which adjusts shares after training, so
+# that you can compute everything yourself: for a row, ask for one column after another with `predict_proba`, make it
+# visible, and add up the logarithms.
 
 # %%
 codes = np.array(np.unravel_index(rng.choice(joint.size, size=4000, p=joint.ravel()), joint.shape)).T
@@ -241,15 +243,16 @@ print(f"entropy of the truth {-np.sum(joint * np.log(joint)):.3f} nats; the mode
 
 # %% [markdown]
 # A count of the 4,000 rows would be worse by about $11/(2\cdot4000) = 0.0014$ nats on average: 12 probabilities have 11
-# free numbers. The network is as good as counting. But a count needs every combination of labels, and 200 columns have
-# more combinations than there are atoms. The network does not: all combinations share its weights.
+# free numbers. The network is as good as counting. But a count needs every combination of labels, and 300 columns of
+# two labels have more combinations than the universe has atoms. The network does not: all combinations share its
+# weights.
 #
 # ## 5. Conditions and missing entries
 #
 # Here masks are better than Gaussian noise. To condition on known cells, show them first, and reveal the others as
 # usual. The network has seen every kind of mask in training, so nothing has to be trained again and no correction is
-# due: with the exact denoiser, rows drawn in this way are exact. A missing entry that you want filled in is a masked
-# cell. Who travels in what weather, given that they came late?
+# needed: with the exact denoiser, rows drawn in this way are exact. A missing entry that you want filled in is a masked
+# cell. Given a late arrival, what were the weather and the means of transport?
 
 # %%
 given_late = joint[:, :, 1] / joint[:, :, 1].sum()
@@ -258,15 +261,15 @@ by_motes = model.sample(4000, given={"arrival": "late"}, seed=1)
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 places = np.arange(6)
 pairs = [f"{a}\n{b}" for a in labels["weather"] for b in labels["transport"]]
-of_scratch = [np.mean((scratch[:, 0] == a) & (scratch[:, 1] == b)) for a in range(3) for b in range(2)]
-of_motes = [
+scratch_shares = [np.mean((scratch[:, 0] == a) & (scratch[:, 1] == b)) for a in range(3) for b in range(2)]
+motes_shares = [
     np.mean((by_motes["weather"] == a) & (by_motes["transport"] == b))
     for a in labels["weather"]
     for b in labels["transport"]
 ]
 ax.bar(places - 0.27, given_late.ravel(), 0.27, color=LIGHT.real, label="exact")
-ax.bar(places, of_scratch, 0.27, color=LIGHT.muted, label="exact denoiser, 4,000 rows")
-ax.bar(places + 0.27, of_motes, 0.27, color=LIGHT.synthetic, label="motes, 4,000 rows")
+ax.bar(places, scratch_shares, 0.27, color=LIGHT.muted, label="exact denoiser, 4,000 rows")
+ax.bar(places + 0.27, motes_shares, 0.27, color=LIGHT.synthetic, label="motes, 4,000 rows")
 ax.set(title="given a late arrival", ylabel="share", xticks=places, xticklabels=pairs)
 ax.legend()
 plt.close(fig)
@@ -286,7 +289,7 @@ fig
 # visible, even with a perfect network.
 #
 # Reveal all cells in one step: the rows come from the product of the marginals, $\prod_j p(x_j)$. The KL divergence
-# from the truth is
+# from the truth to them is
 #
 # $$\sum_{\mathbf{x}} p(\mathbf{x})\log\frac{p(\mathbf{x})}{\prod_j p(x_j)} = \sum_j H(x_j) - H(\mathbf{x}),$$
 #
@@ -302,8 +305,8 @@ np.testing.assert_allclose(kl, sum(map(entropy, marginals)) - entropy(joint), rt
 print(f"all cells in one step: {kl:.4f} nats per row; one cell per step: 0")
 
 # %% [markdown]
-# Language models that unmask many words per step pay this price. In `motes` a step reveals one token of each row, in
-# thousands of rows at once.
+# Language models that unmask many words per step pay this price. In `motes` a step reveals one token of each row (a
+# cell, or a part of a cell with a number), in thousands of rows at once.
 #
 # Numbers are cells too: `motes` cuts the range of a number into bins, reveals the bin like a label, and then draws the
 # place within it. [Tables](../tables.md) has the details.
@@ -343,7 +346,7 @@ check("fault_11", verdict)
 # %% [markdown]
 # ## 8. Exercises
 #
-# ### Easy: `unmask_by_counting`
+# ### 11.1 `unmask_by_counting` (easy)
 #
 # In practice you have rows, not probabilities. The exact denoiser of a table in which all rows are equally likely
 # counts: it looks at the rows that agree with all visible cells. Return $p(\text{cell } j \mid \text{visible cells})$
@@ -359,11 +362,11 @@ def unmask_by_counting(table, row, j, labels): ...
 check("unmask_by_counting", unmask_by_counting)
 
 # %% [markdown]
-# ### Middle: `mask_weight`
+# ### 11.2 `mask_weight` (middle)
 #
-# Let a cell be masked at time $t$ with probability $m(t) = 1 - \cos(\pi t/2)$ instead of $t$, so that less is hidden at
-# early times. Which weight replaces $1/t$ in the loss? Return it for a number `t`. (The bound does not change:
-# substitute $m$ for $t$ in the integral. What changes is how often training sees which masks.)
+# Let a cell be masked at time $t$ with probability $\gamma(t) = 1 - \cos(\pi t/2)$ instead of $t$, so that less is
+# hidden at early times. Which weight replaces $1/t$ in the loss? Return it for a number `t`. (The bound does not
+# change: substitute $\gamma$ for $t$ in the integral. What changes is how often training sees which masks.)
 
 
 # %%
@@ -373,10 +376,10 @@ def mask_weight(t): ...
 check("mask_weight", mask_weight)
 
 # %% [markdown]
-# ### Research: `same_step_gap`
+# ### 11.3 `same_step_gap` (research)
 #
 # Three cells: cell 0 is revealed first, then cells 1 and 2 in the same step, with the exact denoiser. Return the KL
-# divergence of the drawn rows from the truth, $\sum p\log(p/p_\text{drawn})$, in nats, for any `joint` of shape `(a, b,
+# divergence from the truth to the drawn rows, $\sum p\log(p/p_\text{drawn})$, in nats, for any `joint` of shape `(a, b,
 # c)`. When is it 0 although all pairs of cells depend on each other?
 
 

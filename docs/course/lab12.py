@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Lab 12: Posteriors: the simulator inverted
+# Lab 12: Posteriors of simulators
 #
 # **Goal.** Find all parameters of a simulator that may have produced an observation, with a denoiser that was trained
 # on simulations only. Then test whether its answers can be trusted, and find the fault in a posterior that passes the
@@ -149,11 +149,11 @@ print("Our denoiser and the exact one of motes agree to the rounding of single p
 #
 # $$\mathbf{x} = \frac{1}{\sqrt2}
 # \begin{pmatrix}-|\theta_1 + \theta_2|\\ \theta_2 - \theta_1\end{pmatrix} + \mathbf{n}, \qquad
-# \mathbf{n} = \begin{pmatrix}r\cos a + 0.25\\ r\sin a\end{pmatrix},$$
+# \mathbf{n} = \begin{pmatrix}\rho\cos a + 0.25\\ \rho\sin a\end{pmatrix},$$
 #
-# with a random radius $r \sim \mathcal{N}(0.1, 0.01^2)$ and a random angle $a$ between $-\pi/2$ and $\pi/2$. The
-# absolute value forgets a sign, so two different pairs of parameters explain the same data. The posterior consists of
-# two crescents.
+# with a random radius $\rho \sim \mathcal{N}(0.1, 0.01^2)$ and a random angle $a$, uniform between $-\pi/2$ and
+# $\pi/2$. The absolute value forgets a sign, so two different pairs of parameters explain the same data. The posterior
+# consists of two crescents.
 #
 # We can draw from it exactly, by solving for $\theta$: draw the noise $\mathbf{n}$, and write
 # $\mathbf{z} = \mathbf{x} - \mathbf{n}$. Then $|\theta_1 + \theta_2| = -\sqrt2\,z_1$ has two solutions if $z_1 < 0$,
@@ -181,8 +181,8 @@ def exact_moons(x, n):
 
 
 # %% [markdown]
-# `motes.fit(theta, given=x)` learns the posterior from pairs. `bounds` are the prior's, so that no draw leaves
-# it. **Shortened:** one network instead of the mean of four, and 3,500 training steps.
+# `motes.fit(theta, given=x)` learns the posterior from pairs. `bounds` are the limits of the prior, so no draw falls
+# outside it. **Shortened:** one network instead of the mean of four, and 3,500 training steps instead of 6,000.
 
 # %%
 theta = rng.uniform(-1, 1, (10_000, 2))
@@ -210,14 +210,13 @@ fig
 # For two moons we know the answer. For your simulator you don't. But you can simulate, and then you know the parameter
 # that produced each observation. *Simulation-based calibration* (Talts et al. 2018) uses this.
 #
-# Draw $\theta^* \sim p(\theta)$, then $\mathbf{x} \sim p(\mathbf{x} \mid \theta^*)$, then $L$ draws
-# $\theta^1, \dots, \theta^L$ of the model's posterior given $\mathbf{x}$. The pair $(\theta^*, \mathbf{x})$ has the
-# joint distribution, so given $\mathbf{x}$, $\theta^*$ has the distribution $p(\theta \mid \mathbf{x})$. If the model
-# is exact, $\theta^*, \theta^1, \dots, \theta^L$ are then $L + 1$ independent draws from one distribution. No one of
-# them is special, so each is equally likely to be the smallest, the second smallest, and so on: **the rank of
-# $\theta^*$ among the draws is uniform on $0, \dots, L$.** If the model is too narrow, $\theta^*$ is too often outside
-# the draws, and the ranks pile up at both ends. If it is too wide, they pile up in the middle. If it is shifted, at one
-# end.
+# Draw $\theta^* \sim p(\theta)$, then $\mathbf{x} \sim p(\mathbf{x} \mid \theta^*)$, then $L$ draws $\theta^1, \dots,
+# \theta^L$ of the model's posterior given $\mathbf{x}$. The pair $(\theta^*, \mathbf{x})$ has the joint distribution,
+# so given $\mathbf{x}$, $\theta^*$ has the distribution $p(\theta \mid \mathbf{x})$. If the model is exact, $\theta^*,
+# \theta^1, \dots, \theta^L$ are then $L + 1$ independent draws from one distribution. None of them is special, so each
+# is equally likely to be the smallest, the second smallest, and so on: **the rank of $\theta^*$ among the draws is
+# uniform on $0, \dots, L$.** If the model is too narrow, $\theta^*$ is too often outside the draws, and the ranks pile
+# up at both ends. If it is too wide, they pile up in the middle. If it is shifted, at one end.
 #
 # From scratch, for the exact posterior of section 1 and two that are wrong:
 
@@ -240,13 +239,13 @@ for ax, (name, bias, width) in zip(
     ax.set(title=name, xlabel="rank of the true parameter", yticks=[])
     inside = np.mean((found >= 5) & (found < 95))
     p = kstest((found + 0.5) / 100, "uniform").pvalue
-    print(f"{name:<20} the 90 % interval holds {inside:.1%}; p of uniform ranks {p:.2g}")
+    print(f"{name:<20} the 90 % interval holds {inside:.1%}; p-value of uniform ranks {p:.2g}")
 plt.close(fig)
 fig
 
 # %% [markdown]
-# `motes.calibration` does this for a trained model, with more tests. Its ranks are ours. (Draws at exactly the truth
-# are the only difference, and there are none.)
+# `motes.calibration` does this for a trained model, with more tests. Its ranks equal ours. (They could differ only if a
+# draw equalled the true parameter, and none does.)
 
 # %%
 fresh = rng.uniform(-1, 1, (400, 2))
@@ -258,9 +257,9 @@ for j in (0, 1):
 print(found)
 
 # %% [markdown]
-# **What ranks cannot see.** Replace every posterior by the prior. Then $\theta^*$ and all draws come from the prior,
+# **What ranks cannot see.** Replace every posterior with the prior. Then $\theta^*$ and all draws come from the prior,
 # they are again $L + 1$ draws from one distribution, and the ranks are uniform. The prior is perfectly calibrated, and
-# useless. Uniform ranks are necessary, not sufficient. This is why `motes.calibration` has one test more, in the row
+# useless. Uniform ranks are necessary, not sufficient. This is why `motes.calibration` has one more test, in the row
 # *all columns*: the distance of draws and truth to a point that depends on $\mathbf{x}$ (Lemos et al. 2023). The prior
 # fails this test.
 #
@@ -305,8 +304,8 @@ print(f"exact {trials.sum(axis=0) @ (1 / s**2) / total:.3f} +- {total**-0.5:.3f}
 # | `constant` | its width should depend on the observation, and does not |
 # | `blind` | it does not see a part of the observation |
 #
-# The first question is asked below: are its ranks uniform? Now ask yours. Change the observation, and compare the draws
-# with `exact(x)`.
+# The cell below asks the first question: are its ranks uniform? Then ask your own. Change the observation, and compare
+# the draws with `exact(x)`.
 
 # %%
 suspect = fault(12)
@@ -314,7 +313,7 @@ fresh = rng.standard_normal(2000)
 x_fresh = simulate(fresh, rng)
 found = ranks(fresh, suspect.sample(x_fresh, 99))
 print(suspect)
-print(f"the 90 % interval holds {np.mean((found >= 5) & (found < 95)):.1%}; p of uniform ranks", end=" ")
+print(f"the 90 % interval holds {np.mean((found >= 5) & (found < 95)):.1%}; p-value of uniform ranks", end=" ")
 print(kstest((found + 0.5) / 100, "uniform").pvalue.round(2))
 
 # %%
@@ -325,7 +324,7 @@ check("fault_12", verdict)
 # %% [markdown]
 # ## 7. Exercises
 #
-# ### Easy: `linear_posterior`
+# ### 12.1 `linear_posterior` (easy)
 #
 # $\theta \sim \mathcal{N}(0, \tau^2)$, and one measurement $x = a\theta + s\epsilon$. Return the mean and the standard
 # deviation of $\theta$ given $x$, as a tuple.
@@ -338,7 +337,7 @@ def linear_posterior(x, a, tau, s): ...
 check("linear_posterior", linear_posterior)
 
 # %% [markdown]
-# ### Middle: `pooled_posterior`
+# ### 12.2 `pooled_posterior` (middle)
 #
 # The prior is $\mathcal{N}(0, \tau^2)$. For each of $m$ independent observations you know the posterior given this
 # observation alone, a Gaussian with mean `means[i]` and standard deviation `stds[i]`. Return the mean and the standard
@@ -352,7 +351,7 @@ def pooled_posterior(means, stds, tau): ...
 check("pooled_posterior", pooled_posterior)
 
 # %% [markdown]
-# ### Research: `coverage`
+# ### 12.3 `coverage` (research)
 #
 # The true posterior is $\mathcal{N}(\mu, \mathrm{sd}^2)$. A model answers
 # $\mathcal{N}(\mu + \text{bias}\cdot\mathrm{sd},\ (\text{width}\cdot\mathrm{sd})^2)$. Return the probability that
