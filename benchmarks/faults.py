@@ -152,7 +152,9 @@ FAULTS = {
         ("ema_too_short",), nats, SHORT | {"training.decay": "constant", "training.ema": 0.9}
     ),
     "average of the weights too long": Fault(("ema_too_long",), nats, SHORT | {"training.ema": 0.9999}),
-    "learning rate too high": Fault(("learning_rate_too_high",), nats, {"training.learning_rate": 0.3} | SHORT),
+    "learning rate too high": Fault(
+        ("learning_rate_too_high",), nats, {"training.optimiser": "adam", "training.learning_rate": 0.3} | SHORT
+    ),
     "learning rate too low": Fault(("learning_rate_too_low",), nats, {"training.learning_rate": 3e-5} | SHORT),
     "memorising": Fault(
         ("memorising", "overtrained"),

@@ -205,9 +205,9 @@ plots.loss_curve(np.arange(1, STEPS + 1), losses, best=floor.mean(), window=100,
 
 # %% [markdown]
 # The curve falls for a few hundred steps, and then hardly at all. Is the training done? The loss of single batches
-# jitters by more than what is left to learn. It gets worse if you look at few rows. An *epoch* is one pass through all
-# rows, here 78 batches of 128 and one of the 16 rows that remain. Every 100 epochs, the original prints the loss of the
-# last batch, of 16 rows.
+# jitters by about as much as what is left to learn. It gets worse if you look at few rows. An *epoch* is one pass
+# through all rows, here 78 batches of 128 and one of the 16 rows that remain. Every 100 epochs, the original prints the
+# loss of the last batch, of 16 rows.
 
 
 # %%
@@ -235,8 +235,8 @@ print("with the averaged weights:   ", mean_and_error(np.asarray(row_losses(aver
 # much, although all ten come from *one* model.
 #
 # For $n$ rows, the standard error of a mean is the standard deviation of the rows' losses divided by $\sqrt n$. Always
-# print it. Over all fresh rows it is still larger than the gap to the best. But both losses use the same rows and the
-# same noise, so compare them row by row: the standard error of the mean difference is much smaller.
+# print it. Both losses above use the same rows and the same noise, so compare them row by row, as the third line does:
+# much of the noise is common to both, and the standard error of the mean difference is smaller.
 #
 # ## 4. The same by `motes`
 #
