@@ -1,7 +1,7 @@
 """Does `motes diagnose` find what is wrong, and does the fix that it prints help?
 
     python -m pytest -m long -n 2 tests/test_faults.py --junitxml=REPORT    plant all faults, and check each
-    python benchmarks/faults.py REPORT                                      write the results to results/faults.json
+    python benchmarks/faults.py REPORT...                                   write the results to results/faults.json
 
 Each fault is planted on three shapes and a table. A model is trained with it and diagnosed; the first finding's options
 are given to the recipe that was used, a second model is trained, and the same number is looked at again. The clean
@@ -14,7 +14,7 @@ import argparse
 import json
 import shlex
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -269,18 +269,21 @@ def diagnosed(recipe: str, source: str, seed: int, folder: Path) -> Any:
     return motes.fit(source, motes.load_recipe(recipe, changes), seed=seed, verbose=False).diagnose(seed=seed, **size)
 
 
-def measured(report: Path) -> dict[str, Any]:
-    """What the tests in a report of pytest measured."""
-    found: dict[str, Any] = {"faults": [], "clean": []}
-    for one in ET.parse(report).getroot().iter("property"):
-        found[one.attrib["name"]].append(json.loads(one.attrib["value"]))
-    return found
+def measured(reports: Sequence[Path]) -> dict[str, Any]:
+    """What the tests in reports of pytest measured; of a test that was run again, the last."""
+    tests: dict[str | None, tuple[str, Any]] = {}
+    for report in reports:
+        for test in ET.parse(report).getroot().iter("testcase"):
+            for one in test.iter("property"):
+                tests[test.get("name")] = (one.attrib["name"], json.loads(one.attrib["value"]))
+    kinds = ("faults", "clean")
+    return {kind: [value for name, value in tests.values() if name == kind] for kind in kinds}
 
 
 def main() -> None:
     """Write the file of results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path)
+    parser.add_argument("reports", type=Path, nargs="+")
     found = {"about": about("python -m pytest -m long -n 2 tests/test_faults.py")} | measured(
         parser.parse_args().report
     )
