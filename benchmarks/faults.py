@@ -276,8 +276,9 @@ def measured(reports: Sequence[Path]) -> dict[str, Any]:
         for test in ET.parse(report).getroot().iter("testcase"):
             for one in test.iter("property"):
                 tests[test.get("name")] = (one.attrib["name"], json.loads(one.attrib["value"]))
-    kinds = ("faults", "clean")
-    return {kind: [value for name, value in tests.values() if name == kind] for kind in kinds}
+    planted, clean = ([value for name, value in tests.values() if name == kind] for kind in ("faults", "clean"))
+    order = {(name, source): place for place, (name, _, source) in enumerate(cases(""))}
+    return {"faults": sorted(planted, key=lambda case: order[case["fault"], case["source"]]), "clean": clean}
 
 
 def main() -> None:
