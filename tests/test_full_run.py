@@ -98,3 +98,6 @@ def test_the_tests_that_failed_are_called_as_pytest_calls_them(full_run, tmp_pat
     assert full_run.those_that_failed(2, tmp_path / "report.xml") == []  # it was ended: others may fail as well
     found = subprocess.run([*words, *failed], cwd=tmp_path, env=alone, capture_output=True)
     assert found.returncode == 1  # 4: pytest does not find it
+    gone = "test_some.py::test_another"
+    assert full_run.still_there(sys.executable, tmp_path, [gone, *failed]) == failed  # one was removed meanwhile
+    assert full_run.still_there(sys.executable, tmp_path, []) == []
