@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# Lab 11: Masked diffusion for tables
+# # Lab 11: Masked diffusion for tables
 #
 # **Goal.** Carry diffusion over to tables of labels, where the noise hides cells instead of blurring numbers. Derive
 # the loss, find out that one network gives log-likelihoods, conditions and missing entries, and then find the fault in

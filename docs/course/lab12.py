@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# Lab 12: Posteriors of simulators
+# # Lab 12: Posteriors of simulators
 #
 # **Goal.** Find all parameters of a simulator that may have produced an observation, with a denoiser that was trained
 # on simulations only. Then test whether its answers can be trusted, and find the fault in a posterior that passes the
