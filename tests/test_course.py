@@ -286,8 +286,10 @@ def test_a_lab_becomes_slides(tmp_path):
 
 
 @pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
-def test_a_lab_asks_for_each_of_its_exercises(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def test_a_lab_has_one_title_with_its_number_and_asks_for_each_of_its_exercises(path):
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^# # (Lab \d+): ", text, re.MULTILINE) == [f"Lab {int(path.stem[-2:])}"]
+    tree = ast.parse(text)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check"]
     names = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
     assert names == {one.name for one in EXERCISES.values() if one.lab == int(path.stem[-2:])}
