@@ -281,7 +281,7 @@ def broken_links(site: Path) -> list[str]:
 def to_mathml(latex: str, display: str) -> str:
     """Convert a formula; a command that is not known is a warning, which ends the build."""
     text = convert(latex, display=display)
-    if unknown := re.search(r"<m\w+>\\+\w+", text):
+    if unknown := re.search(r"<m\w+[^>]*>\\[^<]+", text):
         logger.warning("unknown command %s in the formula %s", unknown[0], latex)
     return text
 

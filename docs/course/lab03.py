@@ -281,9 +281,9 @@ check("kl_weight", kl_weight)
 # \dfrac{\beta_t^2}{2\sigma_t^2\,a_t\,(1-\bar\alpha_t)}$ [1, eq. 12]. Ho et al. then leave it out, and that is the
 # **simple loss**:
 #
-# $$L_{\text{simple}} = \mathbb{E}_{t,\mathbf{x}_0,\boldsymbol\epsilon}\Big[\big\|\boldsymbol\epsilon
+# $$L_{\text{simple}} = \mathbb{E}_{t,\mathbf{x}_0,\boldsymbol\epsilon}\Big[\left\|\boldsymbol\epsilon
 # - \boldsymbol\epsilon_\theta\big(\sqrt{\bar\alpha_t}\,\mathbf{x}_0 + \sqrt{1-\bar\alpha_t}\,\boldsymbol\epsilon,\;
-# t\big)\big\|^2\Big] .$$
+# t\big)\right\|^2\Big] .$$
 #
 # In words: take a data point, a random step and noise; mix; let the network guess the noise; square the error. Leaving
 # out the weights does not change the best guess at any step. It changes at which steps a network that cannot be perfect
