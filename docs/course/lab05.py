@@ -67,8 +67,8 @@ BOX = (-2.8, 3.0)  # both axes of pictures with noise
 # Complete the square. The terms with $\mathbf{x}_{t-1}$ are
 #
 # $$-\frac{a^2}{2\beta}\|\mathbf{x}_{t-1}\|^2 + \Big(\frac{a}{\beta}\mathbf{x}_t + \mathbf{g}\Big)\cdot\mathbf{x}_{t-1}
-# = -\frac{a^2}{2\beta}\,\left\|\mathbf{x}_{t-1} - \frac{1}{a}\Big(\mathbf{x}_t + \frac{\beta}{a}\mathbf{g}\Big)\right\|^2
-# + \text{const}.$$
+# = -\frac{a^2}{2\beta}\,\left\|\mathbf{x}_{t-1}
+# - \frac{1}{a}\Big(\mathbf{x}_t + \frac{\beta}{a}\mathbf{g}\Big)\right\|^2 + \text{const}.$$
 #
 # So a small reverse step is a Gaussian step too. Its mean is $\frac1a(\mathbf{x}_t + \frac\beta a\mathbf{g}) \approx
 # \frac1a(\mathbf{x}_t + \beta\mathbf{g})$ and its variance is $\beta / a^2 \approx \beta$: both replacements change the
