@@ -36,6 +36,13 @@ OUTSIDE = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
 
 logger = logging.getLogger(__name__)
 
+# The frame of a lab's page is as high as the page, so that its controls are visible. From a file, where a browser lets no
+# page see into another, and without JavaScript, it has the height of the style sheet, and scrolls.
+AS_HIGH = (
+    "const page = this.contentDocument?.documentElement; "
+    "if (page) new ResizeObserver(() => { this.style.height = `${page.offsetHeight + 2}px` }).observe(page)"
+)
+
 
 def hash_sources() -> str:
     """Return a name for the present sources: notebooks run again as soon as these change."""
@@ -65,7 +72,8 @@ def read_notebook(text: str) -> Any:
         top = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
         page = f"pages/lab{number:02}.html"
         top += f' · <a href="{page}">The page below, alone</a></p>\n'
-        top += f'<iframe class="lab" src="{page}" title="The idea of lab {number}, to drag"></iframe>'
+        title = f"The idea of lab {number}, to drag"
+        top += f'<iframe class="lab" src="{page}" title="{title}" onload="{AS_HIGH}"></iframe>'
         head, _, rest = kept[0].source.partition("\n")
         kept[0].source = f"{head}\n\n{top}\n\n{rest}"
     return notebook
