@@ -36,8 +36,8 @@ OUTSIDE = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
 
 logger = logging.getLogger(__name__)
 
-# The frame of a lab's page is as high as the page, so that its controls are visible. From a file, where a browser lets no
-# page see into another, and without JavaScript, it has the height of the style sheet, and scrolls.
+# The frame of a lab's page is as high as the page, so that its controls are visible. Without JavaScript, and from a
+# file, where a browser lets no page see into another, it has the height of the style sheet, and scrolls.
 AS_HIGH = (
     "const page = this.contentDocument?.documentElement; "
     "if (page) new ResizeObserver(() => { this.style.height = `${page.offsetHeight + 2}px` }).observe(page)"
