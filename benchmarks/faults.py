@@ -285,9 +285,8 @@ def main() -> None:
     """Write the file of results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", type=Path, nargs="+")
-    found = {
-        "about": about("python benchmarks/faults.py REPORT..., after python -m pytest -m long tests/test_faults.py")
-    } | measured(parser.parse_args().reports)
+    command = "python benchmarks/faults.py REPORT..., after python -m pytest -m long tests/test_faults.py"
+    found = {"about": about(command), **measured(parser.parse_args().reports)}
     path = Path(__file__).parent / "results" / "faults.json"
     path.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{len(found['faults'])} faults and {len(found['clean'])} sets of clean trainings are in {path}")

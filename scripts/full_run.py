@@ -127,12 +127,19 @@ def to_run_again(root: Path, name: str) -> list[str]:
     return before.get("failed", []) if before.get("sources") == sources(root) else []
 
 
+def clean_environment() -> dict[str, str]:
+    """The variables of this process without those that point to tools of another Python."""
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
 def still_there(python: str, place: Path, tests: Sequence[str]) -> list[str]:
     """Those of the tests, as pytest calls them, that exist: one may have been removed since it failed."""
+    if not tests:
+        return []
     files = sorted({test.partition("::")[0] for test in tests})
     collect = [python, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=", *files]
-    listed = subprocess.run(collect, cwd=place, capture_output=True, text=True).stdout.splitlines() if tests else []
-    return [test for test in tests if test in listed]
+    listed = subprocess.run(collect, cwd=place, env=clean_environment(), capture_output=True, text=True).stdout
+    return [test for test in tests if test in listed.splitlines()]
 
 
 def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
@@ -148,10 +155,8 @@ def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
         subprocess.run([uv, "pip", "install", "-q", *options, "-e", ".[test]"], cwd=ROOT, check=True)
     pytest = [str(python), "-m", "pytest", "-n", "2", "--dist", "worksteal", f"--junitxml={report}"]
     started = time.perf_counter()
-    # What another Python says of the tools of this one is no concern of the tests.
-    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     words = still_there(str(python), place, again) or one.words
-    code = subprocess.run([*pytest, "-m", one.tests, *words], cwd=place, env=clean).returncode
+    code = subprocess.run([*pytest, "-m", one.tests, *words], cwd=place, env=clean_environment()).returncode
     seconds = time.perf_counter() - started
     counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     if report.exists():
@@ -184,9 +189,8 @@ def try_wheel(uv: str, options: list[str], venv: Path) -> Path:
     subprocess.run(project, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     install = [uv, "pip", "install", "-q", *options, "-c", str(versions)]
     subprocess.run([*install, str(wheel)], check=True)
-    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     call = lambda words: subprocess.run(
-        [str(venv / "bin" / words[0]), *words[1:]], cwd=place, env=clean, capture_output=True, text=True
+        [str(venv / "bin" / words[0]), *words[1:]], cwd=place, env=clean_environment(), capture_output=True, text=True
     )
     demo = call(["motes", "demo"])
     if demo.returncode != 0 or not (place / "runs" / "demo" / "diffusion.gif").exists():

@@ -135,7 +135,7 @@ check("gaussian_kl", gaussian_kl)
 # = -1$ are $o = e^{-(x_t-\alpha)^2/2s^2} / e^{-(x_t+\alpha)^2/2s^2} = e^{2z}$ with $z = \alpha x_t/s^2$. The
 # probabilities are $\frac{o}{o+1}$ and $\frac{1}{o+1}$, so $\mathbb{E}[c\mid x_t] = \frac{o-1}{o+1} =
 # \frac{e^z-e^{-z}}{e^z+e^{-z}} = \tanh z$. Because $\mathbb{E}[x_0\mid x_t, c]$ is linear in $c$, you get
-# $\mathbb{E}[x_0\mid x_t]$ by putting $\tanh z$ in the place of $c$. This is `denoise` below.
+# $\mathbb{E}[x_0\mid x_t]$ if you replace $c$ with $\tanh z$. The function `denoise` computes it.
 #
 # For the steps back we take the posterior with the denoiser instead of $x_0$, and the variance $\beta_t$. All terms but
 # the last are KL divergences of Gaussians, as in exercise 3.1. The reconstruction is minus the logarithm of a Gaussian

@@ -413,8 +413,8 @@ check("chain_moments", chain_moments)
 # Analytic-DPM (Bao et al. 2022) needs no extra network for the best variance. It only needs the average over the data
 # of $\|\hat{\boldsymbol\epsilon}\|^2 / d$, at each step, with $\hat{\boldsymbol\epsilon}$ from the exact denoiser.
 # Derive the average of $\mathrm{Var}[x_0 \mid \mathbf{x}_t]$ from it, and then the variance of the step. Two facts
-# help: given $\mathbf{x}_t$, $\mathbf{x}_0$ is a linear function of $\boldsymbol\epsilon$, so the variance of one gives
-# that of the other; and the noise itself has $\mathbb{E}[\epsilon^2] = 1$ in each column.
+# help: given $\mathbf{x}_t$, $\mathbf{x}_0$ is a linear function of $\boldsymbol\epsilon$, so the two variances
+# determine each other; and the noise itself has $\mathbb{E}[\epsilon^2] = 1$ in each column.
 
 
 # %%
@@ -428,8 +428,7 @@ check("best_variance", best_variance)
 # %% [markdown]
 # ## Find the fault
 #
-# `fault(5)` is a sampler that claims to be `Ancestral()`. Compare its samples after 20 steps with those of the correct
-# sampler:
+# `fault(5)` is meant to be `Ancestral()`. Compare 20 steps of both:
 
 # %%
 suspect = fault(5)
@@ -467,7 +466,7 @@ check("fault_05", ...)
 #
 # - A small reverse step is Gaussian: its mean follows the score, and it has the variance of the forward step.
 # - A perfect denoiser does not make perfect samples. The start must match $q(\mathbf{x}_T)$, the steps must be small,
-#   the variance must not be that of the posterior if the steps are few, and the last step adds no noise.
+#   the posterior's variance is too small if the steps are few, and the last step adds no noise.
 # - To find a fault, change one part at a time, use data for which the answer is known, and compare with the distance
 #   between two real draws.
 #

@@ -216,10 +216,11 @@ fig
 # ## 5. Order
 #
 # A solver takes finite steps. Over a step of width $h$ Euler's method keeps the slope of its beginning. During the
-# step, the slope changes in proportion to $h$, so the error of the step is proportional to $h^2$, and that of all $1/h$
-# steps together to $h$: *first order*, half the step for half the error. Heun's method uses the mean of the slopes at
-# both ends, the trapezoidal rule: the error of its step is proportional to $h^3$, and that of the whole path to $h^2$,
-# *second order*. A third-order method such as `DPMSolver3M` gains a factor of 8 when you double the steps.
+# step, the slope changes in proportion to $h$, so the error of the step is proportional to $h^2$. The $1/h$ steps
+# together have an error proportional to $h$: *first order*, half the step for half the error. Heun's method uses the
+# mean of the slopes at both ends, the trapezoidal rule: a step has an error proportional to $h^3$, and the whole path
+# one proportional to $h^2$, *second order*. A third-order method such as `DPMSolver3M` gains a factor of 8 when you
+# double the steps.
 #
 # Measure the median distance between the samples and the points that a very fine grid reaches from the same starts.
 

@@ -79,8 +79,8 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn by a mode
 # $$\mathbf{g}_w = \nabla\log q_t(\mathbf{x}_t) + w\,\nabla\log p(y \mid \mathbf{x}_t).$$
 #
 # $w = 0$ ignores the class, $w = 1$ is the class itself, and $w > 1$ exaggerates. You do not need a classifier. By the
-# identity of section 1, the classifier's part is a difference of two scores (Ho & Salimans 2022), which may also be
-# those of a good and of a weaker model (Karras et al. 2024):
+# identity of section 1, the classifier's part is a difference of two scores (Ho & Salimans 2022), which may also come
+# from a good and a weaker model (Karras et al. 2024):
 #
 # $$\mathbf{g}_w = \nabla\log q_t(\mathbf{x}_t)
 # + w\,\big(\nabla\log q_t(\mathbf{x}_t \mid y) - \nabla\log q_t(\mathbf{x}_t)\big).$$

@@ -155,9 +155,9 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The first two pictures are one set of trajectories, drawn with two rulers; the third shows what they share. Our
-# velocity of the straight paths equals that of motes, whose `RectifiedFlow` ends slightly before pure noise, at
-# $\alpha_1 = 0.01$: its $\sigma_t$ is $0.99\,t$, which is our time.
+# The first two pictures are one set of trajectories, drawn with two rulers; the third shows what they share. The next
+# cell compares our velocity with the one in motes, where `RectifiedFlow` ends slightly before pure noise, at $\alpha_1
+# = 0.01$: its $\sigma_t$ is $0.99\,t$, which is our time.
 
 # %%
 oracle = MixtureOracle(weights, means[:, None], stds[:, None, None] ** 2, RectifiedFlow())
