@@ -4,12 +4,14 @@
 step is the slope of the clock after the first tenth of the training, so that compiling does not count. Printed are the
 medians of both, in seconds and in CPU seconds of all cores, and of their ratios.
 
-    python benchmarks/averages.py [--rounds 7] [--steps 8000]
+    python benchmarks/averages.py [--rounds 7] [--steps 8000] [--out FILE]
 """
 
 import argparse
-import statistics
 import time
+from pathlib import Path
+
+from provenance import comparison, record
 
 import motes
 
@@ -32,15 +34,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=8_000)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     pairs = [[step_cost(n, arguments.steps, seed) for n in (0, 32)] for seed in range(arguments.rounds)]
-    for i, unit in enumerate(("ms", "CPU ms")):
-        without, with_32 = (statistics.median(pair[j][i] for pair in pairs) for j in range(2))
-        ratios = [pair[1][i] / pair[0][i] for pair in pairs]
-        print(
-            f"a step: {without:.3f} {unit} without averages, {with_32:.3f} {unit} with 32 stores; "
-            f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+    found = [
+        comparison(
+            "a training step",
+            unit,
+            ("without averages", [without[i] for without, _ in pairs]),
+            ("with 32", [stored[i] for _, stored in pairs]),
         )
+        for i, unit in enumerate(("ms", "CPU ms"))
+    ]
+    record(arguments.out, "python benchmarks/averages.py", {"comparisons": found}, steps=arguments.steps)
 
 
 if __name__ == "__main__":

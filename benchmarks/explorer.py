@@ -3,14 +3,13 @@
 A server of `motes explore` in a process of its own, and the page in a Chromium that draws without a graphics card, as
 Playwright drives it. Each line has its goal; the training is a ratio to `motes.fit` of the same steps, in one run.
 
-    python benchmarks/explorer.py [--rounds 5] [--chromium /usr/bin/chromium]
+    python benchmarks/explorer.py [--rounds 5] [--chromium /usr/bin/chromium] [--out FILE]
 """
 
 import argparse
 import json
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import sync_playwright
+from provenance import measured, record
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -89,19 +89,15 @@ def memory(process):
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
-def shown(name, found, unit, goal):
-    print(f"{name:<58} {found:8.2f} {unit:<10} goal {goal}", flush=True)
-
-
 def first_picture(browser, address, rounds):
-    """Seconds from an empty page to a drawn one."""
+    """Seconds from an empty page to a drawn one, of each round."""
     times = []
     for _ in range(rounds):
         begin = time.perf_counter()
         page = opened(browser, address)
         times.append(time.perf_counter() - begin)
         page.context.close()
-    return statistics.median(times)
+    return times
 
 
 def speed_in_page(page):
@@ -152,36 +148,40 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--chromium", default=shutil.which("chromium"))
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     options = parser.parse_args()
+    found = []
+    shown = lambda what, unit, values, goal: found.append(measured(what, unit, values, goal=goal))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=DRAWING)
         with server() as (process, address):
-            shown("first picture", first_picture(browser, address, options.rounds), "s", "<= 1.5")
+            shown("first picture", "s", first_picture(browser, address, options.rounds), "<= 1.5")
             page = opened(browser, address, f"#n={POINTS}&show=data,dpmpp_3m.{STEPS}")
-            shown(f"scrubbing {POINTS:,} points, two pictures", page.evaluate(SCRUB, SECONDS), "frames/s", ">= 20")
-            shown(f"playing {POINTS:,} points, two pictures", page.evaluate(PLAY, SECONDS), "frames/s", ">= 20")
+            shown(f"scrubbing, two pictures of {POINTS:,} points", "frames/s", [page.evaluate(SCRUB, SECONDS)], ">= 20")
+            shown(f"playing, two pictures of {POINTS:,} points", "frames/s", [page.evaluate(PLAY, SECONDS)], ">= 20")
             page.evaluate("explorer.play(0)")
             how = {"model": "swiss_roll", "n": POINTS, "steps": STEPS, "sampler": "dpmpp_3m"}
             times = [page.evaluate(ASK, ["chain", {**how, "seed": 100 + k}]) for k in range(options.rounds + 1)]
-            shown(f"sampling {POINTS:,} points, {STEPS} steps", statistics.median(times[1:]) / 1000, "s", "<= 1")
+            shown(f"{POINTS:,} points in {STEPS} steps", "s", [one / 1000 for one in times[1:]], "<= 1")
             rows = [{}, {"species": "Gentoo"}, {"species": "Adelie", "sex": "male"}, {"year": 2008}, {"sex": "female"}]
             asked = [["row", {"table": "penguins", "row": row}] for row in rows]
-            times = [page.evaluate(ASK, one) for one in asked * options.rounds]
-            shown("a row of a table, warm", statistics.median(times[len(rows) :]), "ms", "<= 100")
+            times = [page.evaluate(ASK, one) for one in asked * (options.rounds + 1)]
+            shown("a row of a table, warm", "ms", times[len(rows) :], "<= 100")
             inside = speed_in_page(page)
             page.evaluate("explorer.play(0)")
-            shown("training on the page, of motes.fit's steps a second", inside / speed_of_fit(), "", ">= 0.8")
+            shown("training speed on the page, relative to `motes.fit`", "", [inside / speed_of_fit()], ">= 0.8")
             page.context.close()
             page = opened(browser, address)
             beside, grown, refused = crowd(address, page, process)
-            shown("training beside 100 sockets and one that reads nothing", beside / inside, "", "about 1")
-            shown("memory that these take", grown, "MiB", "< 200")
-            shown("sockets that were refused before they were open", refused, "", "any")
+            shown(f"the same with {SOCKETS} open sockets, relative to without", "", [beside / inside], "about 1")
+            shown("memory of these sockets", "MiB", [grown], "< 200")
+            shown("sockets that were refused", "", [refused], "any")
             process.send_signal(signal.SIGINT)
             begin = time.perf_counter()
             process.wait(30)
-            shown("Ctrl-C beside an open page", time.perf_counter() - begin, "s", "<= 2")
+            shown("shutdown after Ctrl-C with an open page", "s", [time.perf_counter() - begin], "<= 2")
         browser.close()
+    record(options.out, "python benchmarks/explorer.py", {"measures": found})
 
 
 if __name__ == "__main__":

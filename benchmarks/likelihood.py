@@ -6,18 +6,19 @@ suit it better. Errors are those against Diffrax's Dopri8 at a tolerance of 1e-9
 settings of ODESolver the cheapest is taken whose error is not above ours, in the root mean square of the rows and in
 their 99th percentile; both sides are then measured in turn, and the medians of the ratios are printed.
 
-    python benchmarks/likelihood.py [--rounds 3] [--rows 10000] [--checked 500] [--shape moons]
+    python benchmarks/likelihood.py [--rounds 3] [--rows 10000] [--checked 500] [--shape moons] [--out FILE]
 """
 
 import argparse
 import math
-import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from flow_matching.solver import ODESolver
+from provenance import comparison, record
 from tutorial_speed import best_threads
 
 import motes
@@ -119,7 +120,7 @@ class Bent(Flow):
         return (begin - end) * slope
 
 
-PATHS = {"on its own path": CondOT, "in our coordinates": Bent}
+PATHS = {"path CondOT": CondOT, "coordinates of motes": Bent}
 
 
 def settings() -> dict[str, tuple[torch.dtype, dict]]:
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--checked", type=int, default=500)
     parser.add_argument("--shape", default="moons")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     model = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), seed=0)
     x = motes.make_shape(arguments.shape, arguments.rows, seed=1_000_003)
@@ -187,8 +189,9 @@ def main() -> None:
     ours = errors(model.score_samples(x)[:few], exact)  # and compiled
     print(f"{'':<26}{'rms':>10}{'99 %':>10}{'largest':>10} nats{'CPU s':>8}, {few} rows")
     print(f"{'motes':<26}" + "".join(f"{e:10.1e}" for e in ours))
+    found = []
     for path, kind in PATHS.items():
-        print(f"flow_matching {path}")
+        print(f"flow_matching, {path}")
         torch.set_num_threads(1)
         flows = {dtype: kind(model.denoiser, dtype) for dtype in (torch.float32, torch.float64)}
         best = cheapest(flows, z[:few], model.standardiser.log_det(x[:few]), exact, ours)
@@ -200,14 +203,17 @@ def main() -> None:
             (cost(lambda: model.score_samples(x)), cost(lambda: work(arguments.rows)))  # noqa: B023
             for _ in range(arguments.rounds)
         ]
-        for i, unit in enumerate(("s", "CPU s")):
-            a, b = (statistics.median(side[i] for side in sides) for sides in zip(*pairs, strict=True))
-            ratio = statistics.median(theirs[i] / ours[i] for ours, theirs in pairs)
-            print(
-                f"{arguments.rows:,} log-likelihoods: motes {a:.2f} {unit}, flow_matching {path} ({best}, {threads} "
-                f"thread(s)) {b:.1f} {unit}: {ratio:.1f} times",
-                flush=True,
+        found += [
+            comparison(
+                f"{arguments.rows:,} log-likelihoods, {path}",
+                unit,
+                ("motes", [ours[i] for ours, _ in pairs]),
+                (f"flow_matching, {best}, {threads} thread{'s'[: threads > 1]}", [theirs[i] for _, theirs in pairs]),
             )
+            for i, unit in enumerate(("s", "CPU s"))
+        ]
+    command, error = "python benchmarks/likelihood.py", {"rms error of motes, nats": float(f"{ours[0]:.2g}")}
+    record(arguments.out, command, {"comparisons": found} | error, torch=torch.__version__)
 
 
 if __name__ == "__main__":

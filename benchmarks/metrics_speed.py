@@ -2,17 +2,18 @@
 
 Each run is a process of its own, so that its peak is its own; half of the work is for reference values.
 
-    python benchmarks/metrics_speed.py [--rounds 3] [--rows 10000]
+    python benchmarks/metrics_speed.py [--rounds 3] [--rows 10000] [--out FILE]
 """
 
 import argparse
 import multiprocessing
 import resource
-import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+from provenance import measured, record
 
 import motes
 from motes.evaluation import Modes, compare
@@ -34,14 +35,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         runs = [pool.apply(measure, (arguments.rows,)) for _ in range(arguments.rounds)]
     print(f"{'':<16} {'two real draws':<44} two others")
     print("\n".join(runs[0][2]))
-    seconds, peaks = [run[0] for run in runs], [run[1] for run in runs]
-    print(f"median {statistics.median(seconds):.1f} s of", " ".join(f"{s:.1f}" for s in seconds), "s;"
-          f" peak memory {max(peaks):.0f} MiB")  # fmt: skip
+    seconds, peaks, _ = zip(*runs, strict=True)
+    what = f"all metrics of {arguments.rows:,} against {arguments.rows:,} points"
+    found = [measured(what, "s", seconds), measured("their peak memory", "MiB", peaks)]
+    record(arguments.out, "python benchmarks/metrics_speed.py", {"measures": found})
 
 
 if __name__ == "__main__":

@@ -6,17 +6,20 @@ Both sides are measured in turn; printed are medians of ratios, in seconds and i
 that of a process for each (Linux). The distances are those of `recipe tutorial`, since how fast the chain in PyTorch is
 does not depend on its weights.
 
-    python benchmarks/million.py [--rounds 3] [--points 1000000] [--shape swiss_roll]
+    python benchmarks/million.py [--rounds 3] [--points 1000000] [--shape swiss_roll] [--out FILE]
 """
 
 import argparse
 import multiprocessing
 import re
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from provenance import comparison, record
 
 import motes
 
@@ -55,7 +58,7 @@ def cost(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def speed(model: motes.Model, points: int, rounds: int) -> None:
+def speed(model: motes.Model, points: int, rounds: int) -> list[dict[str, Any]]:
     import torch
     from tutorial_speed import CHAIN, best_threads
 
@@ -75,17 +78,16 @@ def speed(model: motes.Model, points: int, rounds: int) -> None:
         for way, run in ways.items():
             torch.set_num_threads(threads[way])
             others[way].append([PART * seconds for seconds in cost(run)])
-    wall, cpu = (statistics.median(side) for side in zip(*ours, strict=True))
-    print(f"{points:,} points of recipe default: {wall:.1f} s, {cpu:.1f} CPU s")
-    for way, found in others.items():
-        wall, cpu = (statistics.median(side) for side in zip(*found, strict=True))
-        ratios = ([b[i] / a[i] for a, b in zip(ours, found, strict=True)] for i in range(2))
-        by_wall, by_cpu = (statistics.median(side) for side in ratios)
-        print(
-            f"the tutorial's chain in PyTorch {torch.__version__}, {way}, {threads[way]} thread(s): {wall:.0f} s, "
-            f"{cpu:.0f} CPU s, {by_wall:.1f} and {by_cpu:.1f} times ours",
-            flush=True,
+    return [
+        comparison(
+            f"{points:,} points",
+            unit,
+            ("recipe `default`", [one[i] for one in ours]),
+            (f"PyTorch {way}, {threads[way]} thread{'s'[: threads[way] > 1]}", [one[i] for one in found]),
         )
+        for i, unit in enumerate(("s", "CPU s"))
+        for way, found in others.items()
+    ]
 
 
 def main() -> None:
@@ -93,25 +95,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--shape", default="swiss_roll")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     model = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), seed=0)
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         model.save(path)
         for points in (arguments.points // 10, arguments.points):
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 ours, theirs = pool.apply(our_peak, (path, points)), pool.apply(their_peak, (points,))
-            print(f"peak memory at {points:,} points: ours {ours:.0f} MiB, PyTorch's {theirs:.0f} MiB", flush=True)
-    speed(model, arguments.points, arguments.rounds)
+            sides = ("recipe `default`", [ours]), ("PyTorch all at once", [theirs])
+            found.append(comparison(f"peak memory, {points:,} points", "MiB", *sides))
+    found += speed(model, arguments.points, arguments.rounds)
     fresh, other = (motes.make_shape(arguments.shape, COMPARED, seed=seed) for seed in (1_000_003, 2_000_003))
     tutorial = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), "tutorial", seed=0)
-    sets = {
-        "recipe default": model.sample(COMPARED),
-        "recipe tutorial": tutorial.sample(COMPARED),
-        "a real draw": other,
-    }
-    for name, points in sets.items():
-        print(f"sliced W2 of {COMPARED:,} points of {name}: {motes.sliced_w2(points, fresh, directions=60)}")
+    distance = lambda points: [float(motes.sliced_w2(points, fresh, directions=60))]
+    ours = "recipe `default`", distance(model.sample(COMPARED))
+    for name, points in {"recipe `tutorial`": tutorial.sample(COMPARED), "real points": other}.items():
+        found.append(comparison(f"sliced W2 of {COMPARED:,} points", "", ours, (name, distance(points))))
+    record(arguments.out, "python benchmarks/million.py", {"comparisons": found}, torch=version("torch"))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 The very program of `motes.points.train` is compiled as it is and with all passes, in turns, and 500 steps are
 taken with each; medians, and the ratio of ours to the other.
 
-    python benchmarks/passes.py
+    python benchmarks/passes.py [--out FILE]
 """
 
+import argparse
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import equinox as eqx
 import jax
 import numpy as np
+from provenance import comparison, record
 
 import motes
 from motes.training import loop
@@ -42,20 +45,21 @@ def timed(program, recipe, dim, rows):
 
 
 def main() -> None:
-    ours = loop._advance
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
+    out, ours, results = parser.parse_args().out, loop._advance, []
     recipe = motes.load_recipe()
     for dim in (2, 10, 60):
-        found = {"ours": [], "all passes": []}
+        found = {"fewer passes": [], "all passes": []}
         for _ in range(TURNS):
             for kind, seconds in found.items():
                 jax.clear_caches()
-                program = ours if kind == "ours" else eqx.filter_jit(ours.__wrapped__)
+                program = ours if kind == "fewer passes" else eqx.filter_jit(ours.__wrapped__)
                 seconds.append(timed(program, recipe, dim, 10_000))
-        ours_s, all_s = (np.median(seconds, axis=0) for seconds in found.values())
-        ratios = np.median(np.array(found["ours"]) / np.array(found["all passes"]), axis=0)
-        for i, what in enumerate(["first step", f"{STEPS} steps"]):
-            said = f"{dim} columns: {what}"
-            print(f"{said:<45}{ours_s[i]:6.2f} s{all_s[i]:6.2f} s with all passes: {ratios[i]:.2f}", flush=True)
+        for i, what in enumerate(["the first step", f"{STEPS} steps"]):
+            sides = [(kind, [one[i] for one in seconds]) for kind, seconds in found.items()]
+            results.append(comparison(f"{dim} columns, {what}", "s", *reversed(sides)))
+    record(out, "python benchmarks/passes.py", {"comparisons": results})
 
 
 if __name__ == "__main__":

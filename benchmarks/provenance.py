@@ -1,9 +1,13 @@
-"""What a result says about itself: command, commit, versions and machine."""
+"""What a file of results says about itself (command, commit, versions and machine), and how it holds comparisons."""
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 
@@ -13,3 +17,39 @@ def about(command: str, **more: Any) -> dict[str, Any]:
     versions = {name: version(name) for name in ("motes", "jax", "jaxlib")}
     machine = {"python": platform.python_version(), "processors": os.cpu_count()}
     return {"command": command, "commit": commit, **versions, **machine, **more}
+
+
+def record(path: Path | None, command: str, results: dict[str, Any], **more: Any) -> None:
+    """Write results with their provenance to a JSON file, if there is a path."""
+    if path:
+        path.write_text(json.dumps({"about": about(command, **more), **results}, indent=1) + "\n", encoding="utf-8")
+
+
+def short(value: float) -> float:
+    """Return a value with four significant digits."""
+    return float(f"{value:.4g}")
+
+
+def comparison(
+    what: str, unit: str, first: tuple[str, Sequence[float]], second: tuple[str, Sequence[float]]
+) -> dict[str, Any]:
+    """Print and return the medians of two sides that were measured in turn, and of the ratios second / first."""
+    ratios = [b / a for a, b in zip(first[1], second[1], strict=True)]
+    found = {
+        "what": what,
+        "unit": unit,
+        "first": {"name": first[0], "median": short(median(first[1]))},
+        "second": {"name": second[0], "median": short(median(second[1]))},
+        "ratio": {"median": short(median(ratios)), "low": short(min(ratios)), "high": short(max(ratios))},
+        "turns": len(ratios),
+    }
+    sides = ", ".join(f"{found[side]['name']} {found[side]['median']:g} {unit}" for side in ("first", "second"))
+    print(f"{what}: {sides}; ratio {found['ratio']['median']:g} ({min(ratios):.3g} to {max(ratios):.3g})", flush=True)
+    return found
+
+
+def measured(what: str, unit: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
+    """Print and return the median of the values of one side, and their range."""
+    found = {"what": what, "median": short(median(values)), "low": short(min(values)), "high": short(max(values))}
+    print(f"{what}: {found['median']:g} {unit} ({min(values):.3g} to {max(values):.3g})", flush=True)
+    return found | {"unit": unit, "turns": len(values), **more}

@@ -4,20 +4,21 @@ Runs are killed (SIGKILL, SIGTERM or SIGINT, in turns) at moments that are unifo
 KILLS have been. Each that becomes complete is compared, to the bit, with one that nothing has interrupted. Then runs
 with a checkpoint every second and without any are timed in turns: medians of the seconds of training, and their ratio.
 
-    python benchmarks/resume.py          # points
-    python benchmarks/resume.py FILE     # a table
+    python benchmarks/resume.py [--out FILE]           # points
+    python benchmarks/resume.py TABLE [--out FILE]     # a table
 """
 
+import argparse
 import json
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from provenance import comparison, record
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -92,7 +93,11 @@ def killed(source, folder, expected, seconds):
 
 
 def main():
-    source = sys.argv[1] if len(sys.argv) > 1 else "moons"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", nargs="?", default="moons", metavar="TABLE")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
+    given = parser.parse_args()
+    source = given.source
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole(source, folder / "warm")  # compiles
@@ -105,8 +110,9 @@ def main():
                 out = folder / f"timed-{every}-{turn}"
                 whole(source, out, "--checkpoint-every", every)
                 took.append(json.loads((out / "metrics.json").read_text())["train_seconds"])
-        often, never = map(statistics.median, spent.values())
-        print(f"training with a checkpoint every second {often:.2f} s, without {never:.2f} s: {often / never:.3f}")
+        cost = comparison("a run", "s", ("without checkpoints", spent["1e9"]), ("one every second", spent["1"]))
+        counts = {"kills": KILLS, "runs, all of the same bits": runs, "steps from which they went on": places}
+        record(given.out, "python benchmarks/resume.py", {**counts, "comparisons": [cost]})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Printed are medians over seeds, then over shapes or of the worst shape; for samplers that draw nothing at random also
 the rms deviation from where the flow of the same model leads; and 16 evaluations on other grids.
 
-    python benchmarks/samplers.py [--seeds 3] [--figure docs/images/samplers.png] [--style dark]
+    python benchmarks/samplers.py [--seeds 3] [--figure docs/images/samplers.png] [--style dark] [--out FILE]
 """
 
 import argparse
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from provenance import record, short
 
 import motes
 from motes.points import DDIM, Ancestral, DPMSolver3M, Heun, KarrasGrid, Sampler, Schedule, UniformGrid
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--style", default="light")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     cases = {(shape, seed): Case(shape, seed) for shape in SHAPES for seed in range(arguments.seeds)}
     for shape in SHAPES:
@@ -137,11 +139,13 @@ def main() -> None:
     reference = float(np.median([case.reference / case.best for case in cases.values()]))
     print(f"two real draws, over 256 Heun steps: {reference:.2f}")
     columns, middle, worst, away = [str(budget) for budget in BUDGETS], {}, {}, {}
+    ratios: dict[str, dict[str, list[float]]] = {}
     for name, sampler in SAMPLERS.items():
         steps = partial(steps_of, sampler)
         found = np.array(
             [by_shape(cases, sampler, lambda s, n=n: KarrasGrid(n, **BEST)(s)) for n in map(steps, BUDGETS)]
         )  # (budgets, shapes, 2)
+        ratios[name] = {shape: [short(one) for one in found[:, i, 0]] for i, shape in enumerate(SHAPES)}
         middle[name], worst[name], away[name] = np.median(found[..., 0], 1), found[..., 0].max(1), found[..., 1].mean(1)
         print(f"  {name:<32}" + "".join(f"{value:8.3g}" for value in worst[name]), flush=True)
     table("SW2 over that of 256 Heun steps: median over shapes and seeds, by evaluations", middle, columns)
@@ -164,6 +168,15 @@ def main() -> None:
     table("16 steps on other grids, on the worst of the shapes", rows, list(three))
     adaptive = by_shape(cases, Adaptive(), lambda s: UniformGrid(1)(s))
     print(f"\nadaptive, 1e-4: {adaptive[:, 0].max():.3f} on the worst of the shapes")
+    by_grid = {grid: dict(zip(three, map(short, row), strict=True)) for grid, row in rows.items()}
+    results = {
+        "evaluations": BUDGETS,
+        "sliced W2, over 256 Heun steps": ratios,
+        "real points, over 256 Heun steps": short(reference),
+        "16 steps on other grids, worst shape": by_grid,
+        "adaptive, 1e-4, worst shape": short(adaptive[:, 0].max()),
+    }
+    record(arguments.out, "python benchmarks/samplers.py", results, seeds=arguments.seeds)
     if arguments.figure:
         draw_figure(arguments.figure, middle, reference, arguments.style)
 

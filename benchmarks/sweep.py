@@ -8,12 +8,13 @@ all sides are compared to the bit.
     python benchmarks/sweep.py                             # moons: 2 learning rates x 4 seeds, and 2 widths x 2 seeds
     python benchmarks/sweep.py --source penguins
     python benchmarks/sweep.py --steps 50 --seeds 1 --turns 1    # a quick try
+
+`--out FILE` writes the results as JSON.
 """
 
 import argparse
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
+
+from provenance import comparison, record
 
 import motes
 
@@ -69,6 +72,7 @@ def main():
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--grid", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -76,6 +80,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             print(run(given.side, given, Path(folder)))
         return
+    results = []
     for grid, (changes, seeds) in enumerate(grids(given.source, given.steps, given.seeds)):
         seconds, sums = {"loop": [], "sweep": [], "workers": []}, set()
         for _ in range(given.turns):
@@ -83,10 +88,16 @@ def main():
                 found, printed = timed(side, grid, given)
                 past.append(found)
                 sums.add(printed)
-        print(f"{given.source}, {changes}, {seeds} seeds; the same models to the bit: {len(sums) == 1}")
-        for side, past in seconds.items():
-            ratio = statistics.median(a / b for a, b in zip(past, seconds["loop"], strict=True))
-            print(f"  {side:8} {statistics.median(past):7.1f} s   {ratio:.2f} of the loop", flush=True)
+        if len(sums) > 1:
+            raise SystemExit(f"{changes}: the models of the sides differ")
+        key, values = next(iter(changes.items()))
+        what = f"{given.source}: {len(values)} of {key} x {seeds} seeds"
+        others = {"sweep": "`motes.sweep`", "workers": "with two processes"}
+        results += [
+            comparison(what, "s", ("one after the other", seconds["loop"]), (name, seconds[side]))
+            for side, name in others.items()
+        ]
+    record(given.out, f"python benchmarks/sweep.py --source {given.source}", {"comparisons": results})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ rows are learned, and synthetic rows are compared with the others by the classif
 0.5 is that of a second real draw. Memory is the most that a process of its own has held while it drew, or scored, so
 many rows, beyond what it held before.
 
-    python benchmarks/tables_scale.py [--rows 1000000] [--set table.steps=1500]
+    python benchmarks/tables_scale.py [--rows 1000000] [--set table.steps=1500] [--out FILE]
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from provenance import measured, record
 
 import motes
 
@@ -34,7 +35,7 @@ def drawn(path, n):
     """Seconds, and MiB beyond those of 10,000 rows, for n rows."""
     model = motes.load(path)
     model.sample(10_000, seed=1)
-    return measured(lambda: model.sample(n, seed=2))
+    return spent(lambda: model.sample(n, seed=2))
 
 
 def scored(path, n):
@@ -42,10 +43,10 @@ def scored(path, n):
     model, (_, fresh) = motes.load(path), parted()
     model.score_samples(fresh[:1000])
     rows = fresh.iloc[np.arange(n) % len(fresh)].reset_index(drop=True)
-    return measured(lambda: model.score_samples(rows))
+    return spent(lambda: model.score_samples(rows))
 
 
-def measured(work):
+def spent(work):
     Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the most that was held
     before, begin = held("VmRSS"), time.perf_counter()
     work()
@@ -71,23 +72,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     learn, fresh = parted()
     begin = time.perf_counter()
     model = motes.fit(learn, "table", changes=arguments.changes, verbose=False)
-    print(f"fit of {len(learn):,} x {learn.shape[1]}: {time.perf_counter() - begin:.1f} s", flush=True)
+    results = [measured(f"fit of {len(learn):,} x {learn.shape[1]}", "s", [time.perf_counter() - begin])]
     found = evaluate_tables(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.schema, seed=3)
     told = found.details.classifier
-    print(f"C2ST {told.accuracy}, of real rows {told.reference_value}", flush=True)
+    results.append(measured("C2ST of 10,000 synthetic rows", "", [float(told.accuracy)]))
+    results.append(measured("C2ST of real rows", "", [float(told.reference_value)]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         model.save(path)
         for n in (arguments.rows // 10, arguments.rows):
             seconds, memory = apart(drawn, path, n)
-            print(f"drawing {n:,} rows: {seconds:.1f} s, {memory:.0f} MiB, which hold {n * 80 / 2**20:.0f} of cells")
+            results.append(measured(f"draw of {n:,} rows", "s", [seconds]))
+            results.append(measured(f"its memory, with {n * 80 / 2**20:.0f} MiB of cells", "MiB", [memory]))
         for n in (1_000, 10_000):
             seconds, memory = apart(scored, path, n)
-            print(f"scoring {n:,} rows: {seconds:.1f} s, {memory:.0f} MiB", flush=True)
+            results.append(measured(f"log-likelihoods of {n:,} rows", "s", [seconds]))
+            results.append(measured("their memory", "MiB", [memory]))
+    changes = {"changes": arguments.changes}
+    record(arguments.out, "python benchmarks/tables_scale.py", {"measures": results}, **changes)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The same network, batch, loss, clipping, Adam and moving average; PyTorch with its best number of threads. Both are
 measured in turn, several times, and the medians of the ratios are printed.
 
-    python benchmarks/tutorial_speed.py [--rounds 5]
+    python benchmarks/tutorial_speed.py [--rounds 5] [--out FILE]
 """
 
 import argparse
@@ -11,10 +11,12 @@ import os
 import statistics
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import torch
+from provenance import comparison, record
 
 import motes
 from motes.points import ReverseProcess
@@ -131,30 +133,29 @@ def best_threads(run) -> int:
     return min(times, key=times.get)
 
 
-def compare(name: str, ours, theirs, unit: float, unit_name: str, rounds: int) -> None:
+def compare(name: str, ours, theirs, scale: float, unit: str, rounds: int):
     threads = best_threads(theirs)
     torch.set_num_threads(threads)
     ours(), theirs()  # compile, warm up
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
-    ratio = statistics.median(b / a for a, b in pairs)
-    a, b = (statistics.median(side) * unit for side in zip(*pairs, strict=True))
-    print(
-        f"{name}: {ratio:.2f} times as fast as PyTorch {torch.__version__} with {threads} thread(s) "
-        f"(medians {a:.3g} and {b:.3g} {unit_name})"
-    )
+    first, second = zip(*((scale * ours(), scale * theirs()) for _ in range(rounds)), strict=True)
+    return comparison(name, unit, ("motes", first), (f"PyTorch, {threads} thread{'s'[: threads > 1]}", second))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
+    given = parser.parse_args()
     recipe = motes.load_recipe("tutorial")
     x = motes.make_shape("moons", POINTS)
     ours, theirs = Motes(recipe, x), Torch(recipe.make_schedule(), x)
     assert sum(p.numel() for p in theirs.network.parameters()) == 72_066
-    compare("a training step", lambda: ours.train(STEPS), lambda: theirs.train(STEPS), 1e3, "ms", rounds)
-    compare(f"a chain of {POINTS:,} points", ours.sample, theirs.sample, 1.0, "s", rounds)
-    assert np.isfinite(x).all()
+    found = [
+        compare("a training step", lambda: ours.train(STEPS), lambda: theirs.train(STEPS), 1e3, "ms", given.rounds),
+        compare(f"a chain of {POINTS:,} points", ours.sample, theirs.sample, 1.0, "s", given.rounds),
+    ]
+    command = "python benchmarks/tutorial_speed.py"
+    record(given.out, command, {"comparisons": found}, torch=torch.__version__)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,17 @@ Real rows are compared with real rows, and one verdict or more of the whole eval
 alarm. Then differences of the size that "would have been seen" are planted, and the share of the evaluations that find
 them is counted: it should be 80 %.
 
-    python benchmarks/verdicts.py [--repeats 500] [--rows 300] [--only points|table|power] [--seed 0]
+    python benchmarks/verdicts.py [--repeats 500] [--rows 300] [--only points|table|power] [--seed 0] [--out FILE]
 """
 
 import argparse
 import statistics
-from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from provenance import record
 from scipy.stats import binomtest
 
 import motes
@@ -80,25 +81,20 @@ def table_evaluated(rows: int, seed: int) -> Evaluation:
     return evaluate_tables(samples, held_out, training, Schema.fit(training), target="sex")
 
 
-def size(name: str, evaluated: Callable[[int], Evaluation], seeds: range) -> int:
-    """Print in how many real-against-real evaluations a difference was found."""
-    alarms, by = 0, Counter[str]()
-    for seed in seeds:
-        found = evaluated(seed)
-        wrong = {entry.name if entry.section != "columns" else "columns" for entry in found.entries
-                 if entry.verdict.differs}  # fmt: skip
-        alarms += bool(wrong)
-        by.update(wrong)
-    print(f"{name:<28} {said(alarms, len(seeds))}  {dict(by)}", flush=True)
-    return alarms
+def size(name: str, evaluated: Callable[[int], Evaluation], seeds: range) -> dict[str, float]:
+    """In how many real-against-real evaluations a difference was found."""
+    alarms = sum(any(entry.verdict.differs for entry in evaluated(seed).entries) for seed in seeds)
+    return said(name, alarms, len(seeds))
 
 
-def said(count: int, of: int) -> str:
+def said(name: str, count: int, of: int) -> dict[str, float]:
+    """Print and return a count, and its share with the exact interval of 95 %."""
     low, high = binomtest(count, of).proportion_ci(method="exact")
-    return f"{count:>3} of {of}: {count / of:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    print(f"{name:<40} {count:>3} of {of}: {count / of:.1%} (95 % interval {low:.1%} to {high:.1%})", flush=True)
+    return {"count": count, "of": of, "low": round(low, 4), "high": round(high, 4)}
 
 
-def power(rows: int, seeds: range) -> None:
+def power(rows: int, seeds: range) -> dict[str, dict[str, float]]:
     """Plant what would have been seen, and count how often it is."""
     base = POINTS["eight_gaussians"]
     names = ("sliced_w2", "precision", "recall")
@@ -110,9 +106,11 @@ def power(rows: int, seeds: range) -> None:
         )
         for name in names
     }  # fmt: skip
+    found = {}
     for name in names:
         hits = sum(planted(name, seen[name], rows, seed) for seed in seeds)
-        print(f"{name:<28} {seen[name]:.3g} planted, found in {said(hits, len(seeds))}", flush=True)
+        found[name] = said(f"{name}, {seen[name]:.3g} planted", hits, len(seeds)) | {"planted": round(seen[name], 4)}
+    return found
 
 
 def planted(name: str, by: float, rows: int, seed: int) -> bool:
@@ -135,19 +133,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300)
     parser.add_argument("--only", choices=("points", "table", "power"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     repeats, rows, first = arguments.repeats, arguments.rows, arguments.seed * 10**7
+    found: dict[str, dict[str, dict[str, float]]] = {}
     if arguments.only in (None, "points"):
         each = range(first, first + -(-repeats // len(POINTS)))
-        total = sum(
-            size(name, lambda seed, draw=draw: points_evaluated(draw, rows, seed), each)
+        alarms = found["false alarms"] = {
+            name: size(name, lambda seed, draw=draw: points_evaluated(draw, rows, seed), each)
             for name, draw in POINTS.items()
-        )
-        print(f"{'points, all':<28} {said(total, len(each) * len(POINTS))}", flush=True)
+        }
+        total = sum(one["count"] for one in alarms.values())
+        alarms["all points"] = said("all points", total, len(each) * len(POINTS))
     if arguments.only in (None, "table"):
-        size("table like penguins", lambda seed: table_evaluated(rows, seed), range(first, first + repeats))
+        alarm = size("a table like penguins", lambda seed: table_evaluated(rows, seed), range(first, first + repeats))
+        found.setdefault("false alarms", {})["a table like penguins"] = alarm
     if arguments.only in (None, "power"):
-        power(rows, range(first, first + repeats // 5))
+        found["planted differences"] = power(rows, range(first, first + repeats // 5))
+    record(arguments.out, "python benchmarks/verdicts.py", found, rows=rows)
 
 
 if __name__ == "__main__":
