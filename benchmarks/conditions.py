@@ -5,15 +5,17 @@ root mean squares over subsets and rows, less what chance adds: of conditional m
 of covariances relative to their Frobenius norm. Beside them is what chance leaves. Intervals of 90 % go from the 10th
 to the 190th of 199 draws.
 
-    python benchmarks/conditions.py [--data gaussian mixture] [--rows 10000] [--set table.steps=1500]
+    python benchmarks/conditions.py [--data gaussian mixture] [--rows 10000] [--set table.steps=1500] [--out FILE]
 """
 
 import argparse
 import itertools
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from provenance import record, short
 
 import motes
 from motes.tables.model import TableModel
@@ -71,17 +73,20 @@ class Squares(NamedTuple):
     found: np.ndarray
 
     @property
-    def line(self) -> list[str]:
+    def percent(self) -> dict[str, dict[str, float]]:
         """Over all subsets and for the worst one: percent, and what chance alone would give in 95 of 100 cases."""
         of_subset = self.found.mean(axis=1)
         root = lambda square: 100 * np.sqrt(np.maximum(square, 0))
         noise = self.found.std(axis=1) / np.sqrt(self.found.shape[1])  # of each subset
         of_all = np.sqrt((noise**2).sum(axis=0)) / len(noise)
-        return [
-            f"{root(of_subset.mean(axis=0))[k]:5.2f} % (chance: up to {root(1.645 * of_all)[k]:.2f}), worst subset "
-            f"{root(of_subset.max(axis=0))[k]:5.2f} % (chance: up to {root(1.645 * noise.max(axis=0))[k]:.2f})"
-            for k in range(2)
-        ]
+        found = {
+            "average": root(of_subset.mean(axis=0)),
+            "average by chance": root(1.645 * of_all),
+            "worst subset": root(of_subset.max(axis=0)),
+            "worst subset by chance": root(1.645 * noise.max(axis=0)),
+        }
+        parts = ("conditional means", "covariances")
+        return {part: {name: short(value[k]) for name, value in found.items()} for k, part in enumerate(parts)}
 
 
 def errors(exact: Mixture, model: TableModel, n: int, rows: int, draws: int, every: int) -> Squares:
@@ -117,8 +122,8 @@ def coverage(exact: Mixture, model: TableModel, n: int) -> tuple[float, int]:
     return float(np.mean((places >= 10) & (places < 190))), places.size
 
 
-def measure(name: str, args: argparse.Namespace) -> None:
-    """Train, draw, print."""
+def measure(name: str, args: argparse.Namespace) -> dict[str, object]:
+    """Train, draw, print, and return what is printed."""
     exact = Mixture.of({"gaussian": 1, "mixture": 3}[name])
     start = time.perf_counter()
     model = motes.fit(exact.draw(args.rows, 2), "table", changes=args.set, seed=args.seed, verbose=False)
@@ -127,11 +132,10 @@ def measure(name: str, args: argparse.Namespace) -> None:
     drawn = time.perf_counter()
     covered, entries = coverage(exact, model, 1500)
     done = time.perf_counter()
-    means, covariances = squares.line
-    print(f"{name}: fit {fitted - start:.0f} s")
-    print(f"  means        {means}")
-    print(f"  covariances  {covariances}; {drawn - fitted:.0f} s")
-    print(f"  coverage     {100 * covered:5.1f} % of {entries:,} entries; {done - drawn:.0f} s", flush=True)
+    found = squares.percent | {"coverage of 90 % intervals": short(100 * covered), "entries": entries}
+    found["seconds"] = {"fit": short(fitted - start), "draws": short(drawn - fitted), "coverage": short(done - drawn)}
+    print(name, *(f"  {part}: {values}" for part, values in found.items()), sep="\n", flush=True)
+    return found
 
 
 if __name__ == "__main__":
@@ -143,6 +147,7 @@ if __name__ == "__main__":
     parser.add_argument("--draws", type=int, default=1000, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     args = parser.parse_args()
-    for name in args.data:
-        measure(name, args)
+    results = {name: measure(name, args) for name in args.data}
+    record(args.out, "python benchmarks/conditions.py", {"errors, %": results}, rows=args.rows, changes=args.set)

@@ -4,13 +4,12 @@ For each shape and seed it runs `motes train` from the shell, without figures, a
 draw. The first run of all has an empty compilation cache (cold), the rest share it (warm). One more pair of runs tells
 what the figures and the animation add. Medians over seeds are printed, beside the same figures for two real draws.
 
-    python benchmarks/default_recipe.py [--seeds 5] [--set training.steps=2000 ...]
+    python benchmarks/default_recipe.py [--seeds 5] [--set training.steps=2000 ...] [--out FILE]
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from provenance import measured, record, short
 
 import motes
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--recipe", default="default")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     options = ["--recipe", arguments.recipe] + [f"--set={change}" for change in arguments.changes]
     folder = Path(tempfile.mkdtemp(prefix="motes-bench-"))
@@ -76,6 +77,7 @@ def main() -> None:
     print("beside two real draws and a resampled training set")
     names = ("own C2ST", "own SW2", "C2ST", "real", "resample", "SW2", "real", "resample")
     print(" " * 12 + "".join(f"{name:>9}" for name in names))
+    shapes = {}
     for shape in SHAPES:
         rows = []
         for seed in range(arguments.seeds):
@@ -87,16 +89,26 @@ def main() -> None:
             rows.append(
                 [own["c2st"], own["sliced_w2"], *compared(shape, seed, motes.data.read_table(out / "samples.csv").x)]
             )
-        print(f"{shape:<12}" + "".join(f"{value:9.4f}" for value in np.median(rows, axis=0)), flush=True)
-    print(f"shell to samples.csv: cold {statistics.median(cold):.1f} s, warm {statistics.median(reached):.1f} s")
+        middle = [short(value) for value in np.median(rows, axis=0)]
+        print(f"{shape:<12}" + "".join(f"{value:9.4f}" for value in middle), flush=True)
+        sides = ("motes", "real points", "points drawn from the training set")
+        parts = {"C2ST": middle[2:5], "sliced W2": middle[5:]}
+        shapes[shape] = {metric: dict(zip(sides, values, strict=True)) for metric, values in parts.items()}
     run("swiss_roll", 0, folder / "figures", warm, *options)  # its programs join the cache
-    pairs = []
+    added = []
     for n in range(3):
         plain, _ = run("swiss_roll", 0, folder / f"plain{n}", warm, "--no-figures", *options)
         drawn, peak = run("swiss_roll", 0, folder / f"drawn{n}", warm, *options)
-        pairs.append(drawn - plain)
+        added.append(drawn - plain)
         memory.append(peak)
-    print(f"figures and animation add {statistics.median(pairs):.1f} s; peak memory {max(memory):.0f} MiB")
+    measures = [
+        measured("`motes train` until its samples are written, with a cold cache of compiled programs", "s", cold),
+        measured("the same with a warm cache", "s", reached),
+        measured("figures and animation", "s", added),
+        measured("peak memory", "MiB", memory),
+    ]
+    asked = {"seeds": arguments.seeds, "options": options}
+    record(arguments.out, "python benchmarks/default_recipe.py", {"shapes": shapes, "measures": measures}, **asked)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ posterior of each, which are files in the wheel of sbibm (MIT). Get it once, wit
     pip download sbibm --no-deps && unzip sbibm-*.whl 'sbibm/tasks/*' -d FOLDER
     python benchmarks/posteriors.py FOLDER [--tasks two_moons ...] [--simulations 10000] [--seeds 0 1 2]
                                     [--observations 10] [--any] [--unbounded] [--set schedule.sigma_max=80 ...]
+                                    [--out FILE]
 
 C2ST is that of the field: the accuracy, in 5 folds, of a perceptron with two layers of 10 d units that tells the draws
 of the model from those of the reference, standardised; 0.5 is perfect. Beside it: the mean log p(theta | x) of fresh
@@ -14,6 +15,7 @@ simulations, which ranks settings in far less time, how far that is below the ex
 """
 
 import argparse
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from posteriors_exact import EXACT
+from provenance import about, short
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
 
@@ -160,11 +163,12 @@ TASKS = {
     "lotka_volterra": log_normal([-0.125, -3.0, -0.125, -3.0], [0.5] * 4, lotka_volterra),
 }
 
-PUBLISHED = {  # C2ST at 1,000, 10,000 and 100,000 simulations: NPE, NPSE and Simformer
-    "two_moons": ("0.725 0.606 0.542", "0.570 0.513 0.502", "0.611 0.525 0.506"),
-    "gaussian_mixture": ("0.716 0.615 0.548", "0.613 0.528 0.502", "0.574 0.515 0.506"),
-    "gaussian_linear": ("0.694 0.552 0.506", "0.705 0.572 0.507", "0.732 0.635 0.505"),
-    "slcp": ("0.975 0.901 0.831", "0.988 0.831 0.630", "0.924 0.784 0.703"),
+METHODS = ("NPE", "NPSE", "Simformer")
+PUBLISHED = {  # C2ST at 1,000, 10,000 and 100,000 simulations, of METHODS
+    "two_moons": ((0.725, 0.606, 0.542), (0.570, 0.513, 0.502), (0.611, 0.525, 0.506)),
+    "gaussian_mixture": ((0.716, 0.615, 0.548), (0.613, 0.528, 0.502), (0.574, 0.515, 0.506)),
+    "gaussian_linear": ((0.694, 0.552, 0.506), (0.705, 0.572, 0.507), (0.732, 0.635, 0.505)),
+    "slcp": ((0.975, 0.901, 0.831), (0.988, 0.831, 0.630), (0.924, 0.784, 0.703)),
 }
 SOURCES = (
     "NPE: sbi-benchmark/results (Lueckmann et al. 2021); NPSE and Simformer: figures of Gloeckler et al. 2024, ± 0.003"
@@ -188,8 +192,8 @@ def c2st(real: np.ndarray, ours: np.ndarray) -> float:
     return float(cross_val_score(classifier, both, target, cv=folds, scoring="accuracy").mean())
 
 
-def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
-    """One model, its C2ST for each observation, and what it cost; a line."""
+def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> dict[str, Any]:
+    """One model, its C2ST for each observation, and what it cost: a line, and its figures."""
     task, rng = TASKS[name], np.random.default_rng([n, seed])
     theta = task.prior(rng, n)
     x = task.simulate(rng, theta)
@@ -208,7 +212,8 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
         log_p = model.score_samples(np.column_stack([fresh, seen]), given=names)
     else:
         log_p = model.score_samples(fresh, given=seen)
-    gap = f"{(EXACT[name](fresh, seen) - log_p).mean():8.4f}" if name in EXACT else " " * 8
+    exact = EXACT[name](fresh, seen).mean() if name in EXACT else None
+    gap = " " * 8 if exact is None else f"{exact - log_p.mean():8.4f}"
     found = [reference(arguments.folder, name, number + 1) for number in range(arguments.observations)]
     observed = [dict(zip(names, observation[varies], strict=True)) for observation, _ in found]
     model.sample(1, given=dict(zip(names, x[0], strict=True)))  # compiled before it is timed
@@ -226,6 +231,29 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
         values.append(c2st(real, ours))
         print(f" {values[-1]:.3f}", end="", flush=True)
     print(f"   mean {np.mean(values):.3f}" if values else "", flush=True)
+    return {
+        "task": name,
+        "recipe": recipe,
+        "simulations": n,
+        "seed": seed,
+        "c2st": [round(value, 4) for value in values],
+        "log p": round(float(log_p.mean()), 4),
+        "exact log p": None if exact is None else round(float(exact), 4),
+        "CPU s, fit": short(cpu[1] - cpu[0]),
+        "CPU s, draws": short((cpu[3] - cpu[2]) / max(len(found), 1)),
+    }
+
+
+def add(path: Path, one: dict[str, Any]) -> None:
+    """Write a run to a file, in the place of an earlier one of the same task, recipe, simulations and seed."""
+    key = lambda run: [run[name] for name in ("recipe", "task", "simulations", "seed")]
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    others = [run for run in runs if key(run) != key(one)]
+    runs = sorted([*others, one], key=lambda run: (run["recipe"], list(TASKS).index(run["task"]), *key(run)))
+    published = {task: dict(zip(METHODS, values, strict=True)) for task, values in PUBLISHED.items()}
+    source = about("python benchmarks/posteriors.py FOLDER")
+    written = {"about": source, "published": {"source": SOURCES, "C2ST": published}, "runs": runs}
+    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -238,15 +266,18 @@ def main() -> None:
     parser.add_argument("--any", action="store_true", help="one model for any conditional, recipe any")
     parser.add_argument("--unbounded", action="store_true", help="say nothing of the bounds of a uniform prior")
     parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="add the runs to this JSON file")
     arguments = parser.parse_args()
     parts = f"{'log p, fresh':>18}{'excess':>8}{'CPU, fit':>10}{'draws':>9}"
     print(f"{'':<26}{'simul.':>8}{'seed':>5}{parts}   C2ST of each observation")
     for name in arguments.tasks:
         for n in arguments.simulations:
             for seed in arguments.seeds:
-                run(arguments, name, n, seed)
-        for method, values in zip(("NPE", "NPSE", "Simformer"), PUBLISHED.get(name, ()), strict=False):
-            print(f"    published at 1,000, 10,000 and 100,000 simulations, {method}: {values}")
+                one = run(arguments, name, n, seed)
+                if arguments.out:
+                    add(arguments.out, one)
+        for method, values in zip(METHODS, PUBLISHED.get(name, ()), strict=False):
+            print(f"    published at 1,000, 10,000 and 100,000 simulations, {method}: {', '.join(map(str, values))}")
     print(f"\nSources of what is published. {SOURCES}.")
 
 

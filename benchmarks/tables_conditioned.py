@@ -8,7 +8,7 @@ copy. Beside the model, each hidden entry is drawn from its column of the traini
 
 The folder and its tables are those of `tables_protocol.py`.
 
-    python benchmarks/tables_conditioned.py FOLDER [--table adult] [--known 0 0.25 0.5 0.75 1] [--seed 0]
+    python benchmarks/tables_conditioned.py FOLDER [--table adult] [--known 0 0.25 0.5 0.75 1] [--seed 0] [--out FILE]
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from protocol_metrics import evaluate
+from provenance import record, short
 from tables_protocol import TARGETS, read
 
 PARTS = ("shape", "trend", "xgb_train")  # against the test rows, which stand in the place of the training rows
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--table", choices=[*TARGETS], default="adult")
     parser.add_argument("--known", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     train, test = read(arguments.folder, arguments.table)
     rows, target = test.reset_index(drop=True), TARGETS[arguments.table]
@@ -50,6 +52,7 @@ def main() -> None:
     print(f"{arguments.table}: {len(rows):,} test rows")
     print(f"{'':<12}{'motes':^33}{'columns alone':^33}")
     print(f"{'known':<12}" + 2 * f"{'shape':>9}{'trend':>9}{'XGB':>9}{'':6}" + f"{'s':>6}")
+    results: dict[str, dict[str, object]] = {}
     for known in arguments.known:
         hide = hidden(rows, known, arguments.seed)
         begin = time.perf_counter()
@@ -62,10 +65,14 @@ def main() -> None:
         spent = time.perf_counter() - begin
         others = from_columns(rows, hide, train, arguments.seed + 2)
         line = f"{known:<12.0%}"
-        for one in (filled, others):
+        results[f"{known:.0%}"] = shares = {"seconds": short(spent)}
+        for name, one in {"motes": filled, "columns alone": others}.items():
             found = evaluate(rows, rows, one[list(rows)], one[list(rows)], target, arguments.seed, PARTS)
+            shares[name] = {part: short(found[part]) for part in PARTS}
             line += f"{found['shape']:>9.2f}{found['trend']:>9.2f}{found['xgb_train']:>9.3f}{'':6}"
         print(f"{line}{spent:>6.0f}", flush=True)
+    command = "python benchmarks/tables_conditioned.py FOLDER"
+    record(arguments.out, command, {"known": results}, table=arguments.table, rows=len(rows), seed=arguments.seed)
 
 
 if __name__ == "__main__":

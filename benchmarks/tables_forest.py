@@ -15,13 +15,15 @@ rows are drawn, and each is compared with the others:
 All are measures of `motes evaluate`. ForestDiffusion has its defaults (flow, 50 times, 100 copies of each row), and a
 model for each class, as its authors have it for classification. For ours the target is one more column.
 
-    python benchmarks/tables_forest.py [--tables wine housing] [--splits 3] [--only motes]
+    python benchmarks/tables_forest.py [--tables wine housing] [--splits 3] [--only motes] [--out FILE]
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
+from provenance import record, short
 
 import motes
 from motes.data import as_frame
@@ -30,6 +32,7 @@ from motes.tables import Schema
 
 TARGET = "target"
 ROWS = 5_000  # of a larger table
+SCORES = ("TSTR", "TSTR of real rows", "C2ST", "DCR")
 MADE = 5  # tables, from each model: another one from the same model differs about as much as another split
 
 
@@ -103,8 +106,10 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=["wine", "breast_cancer", "diabetes"])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--only", choices=makers, nargs="+", default=[*makers])
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     print(f"{'':<16}{'':<18}{'fit':>9}{'TSTR':>8}{'real':>8}{'C2ST':>8}{'near':>8}")
+    results = {}
     for table in arguments.tables:
         rows = {name: [] for name in arguments.only}
         for split in range(arguments.splits):
@@ -128,6 +133,10 @@ def main() -> None:
         for name, found in rows.items():
             seconds, *others = np.mean(found, axis=0)
             print(f"{table:<16}{name:<18}{seconds:>7.1f} s" + "".join(f"{x:8.3f}" for x in others), flush=True)
+            scores = dict(zip(SCORES, map(short, others), strict=True))
+            results.setdefault(table, {})[name] = scores | {"seconds": short(seconds)}
+    command = f"python benchmarks/tables_forest.py --only {' '.join(arguments.only)}"
+    record(arguments.out, command, {"tables": results}, splits=arguments.splits)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ here; ours has the masses of these numbers, which are the same nats. A column th
 out for all of them.
 
     python benchmarks/tables_likelihood.py [--tables wine digits] [--peers gmm kde flow] [--seeds 1] [--rows 2000]
+        [--out FILE]
 
 `--rows` is the most that are scored, the same ones for all.
 """
@@ -25,8 +26,10 @@ import importlib
 import math
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+from provenance import record, short
 
 import motes
 
@@ -163,8 +166,11 @@ PEERS = {"gmm": gmm, "kde": kde, "flow": flow}
 IMPORTED = ("sklearn.mixture", "sklearn.neighbors", "sklearn.model_selection", "torch", "zuko")
 
 
-def shown(scores: np.ndarray, seconds: float) -> str:
-    return f"{scores.mean():10.2f} ±{scores.std() / len(scores) ** 0.5:5.2f} {seconds:6.1f} s"
+def scored(scores: np.ndarray, seconds: float) -> dict[str, float]:
+    """Print and return the mean, its standard error and the seconds."""
+    mean, error = scores.mean(), scores.std() / len(scores) ** 0.5
+    print(f"{mean:14.2f} ±{error:5.2f} {seconds:6.1f} s", end="", flush=True)
+    return {"nats": short(mean), "error": short(error), "seconds": short(seconds)}
 
 
 def main() -> None:
@@ -178,11 +184,13 @@ def main() -> None:
         "--rows", type=int, default=2_000, help="of those held out, at most; the same ones for all peers"
     )
     parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     for module in IMPORTED if arguments.peers else ():
         importlib.import_module(module)  # which is not a part of a fit
     names = [*arguments.peers, *(f"motes, seed {seed}" for seed in range(arguments.seeds))]
     print(f"{'':<24}" + "".join(f"{name:>27}" for name in names), flush=True)
+    results: dict[str, dict[str, object]] = {}
     for name in arguments.tables:
         x = read(name)
         learn, fresh = train_test_split(x, test_size=0.2, random_state=0)
@@ -191,22 +199,24 @@ def main() -> None:
         rows = np.random.default_rng(0).permutation(len(fresh))[: arguments.rows]
         fresh = fresh[rows]
         print(f"{name:<14}{len(learn):>6,} x{learn.shape[1]:>2} ", end="", flush=True)
+        found = results[name] = {"rows": len(learn), "columns": learn.shape[1]}
         for peer in arguments.peers:
             begin = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of steps that were not enough to converge: it is chosen by its score
                 model = Scaled(PEERS[peer], with_noise(learn, 0))
             seconds = time.perf_counter() - begin
-            print("    " + shown(model.score_samples(with_noise(fresh, 1)), seconds), end="", flush=True)
+            found[peer] = scored(model.score_samples(with_noise(fresh, 1)), seconds)
         for seed in range(arguments.seeds):
             begin = time.perf_counter()
-            fitted = motes.fit(
+            model = motes.fit(
                 learn, "table", changes=arguments.changes, columns=columns_of(x), seed=seed, verbose=False
             )
-            model = fitted
             seconds = time.perf_counter() - begin
-            print("    " + shown(model.score_samples(fresh), seconds), end="", flush=True)
+            found[f"motes, seed {seed}"] = scored(model.score_samples(fresh), seconds)
         print(flush=True)
+        changes = {"changes": arguments.changes}
+        record(arguments.out, "python benchmarks/tables_likelihood.py", {"tables": results}, **changes)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python scripts/tables.py --check    exit code 1 if a table differs from its data (a test does this, too)
 
 A page marks a table with the lines `<!-- table: NAME -->` and `<!-- end of table -->`. NAME is a function below, which
-turns the data of a file into rows, or a file NAME.json whose "table" is these rows.
+turns the data of one or more files into rows.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -22,18 +22,94 @@ PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / 
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n\n?)(.*?)(\n?<!-- end of table -->)", re.DOTALL)
 Rows = Iterable[tuple[object, ...]]
 
-TABLES: dict[str, Callable[[dict[str, Any]], Rows]] = {}  # name -> header and rows, from the data of its file
-FILES: dict[str, str] = {}  # name -> its file in benchmarks/results
+TABLES: dict[str, Callable[..., Rows]] = {}  # name -> header and rows, from the data of its files
+FILES: dict[str, tuple[str, ...]] = {}  # name -> its files in benchmarks/results
 
 
-def table(file: str) -> Callable[[Callable[[dict[str, Any]], Rows]], Callable[[dict[str, Any]], Rows]]:
-    """Register a function that makes the rows of a table from `file`."""
+def table(*files: str, name: str = "") -> Callable[[Callable[..., Rows]], Callable[..., Rows]]:
+    """Register a function that makes the rows of a table from the data of each file, under `name` or its own."""
 
-    def register(function: Callable[[dict[str, Any]], Rows]) -> Callable[[dict[str, Any]], Rows]:
-        TABLES[function.__name__], FILES[function.__name__] = function, file
+    def register(function: Callable[..., Rows]) -> Callable[..., Rows]:
+        TABLES[name or function.__name__], FILES[name or function.__name__] = function, files
         return function
 
     return register
+
+
+def number(value: float) -> str:
+    """Three significant digits, or all digits before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def share(one: dict[str, float]) -> str:
+    """A count with its share and the interval of 95 %."""
+    low, high = (f"{100 * one[key]:.1f}" for key in ("low", "high"))
+    return f"{one['count']} of {one['of']}, {100 * one['count'] / one['of']:.1f} % ({low} to {high} %)"
+
+
+def compared(*parts: dict[str, Any]) -> Rows:
+    """The rows of comparisons: two sides, and the ratio of the second to the first with its range."""
+    yield "", "A", "B", "B / A"
+    for one in (one for data in parts for one in data["comparisons"]):
+        sides = (f"{one[side]['name']}: {number(one[side]['median'])} {one['unit']}" for side in ("first", "second"))
+        ratio = one["ratio"]
+        spread = f" ({ratio['low']:.3g} to {ratio['high']:.3g})" if one["turns"] > 1 else ""
+        yield one["what"], *(side.strip() for side in sides), f"{ratio['median']:.3g}{spread}"
+
+
+def measures(*parts: dict[str, Any]) -> Rows:
+    """The rows of measures of one side: the median, and the range of several."""
+    yield "", "result"
+    for one in (one for data in parts for one in data["measures"]):
+        spread = f" ({one['low']:.3g} to {one['high']:.3g})" if one["low"] < one["high"] else ""
+        yield one["what"], f"{number(one['median'])} {one['unit']}".strip() + spread
+
+
+SPEED = ("tutorial_speed", "million", "likelihood", "sweep", "averages", "passes", "resume")
+table(*(f"{script}.json" for script in SPEED), name="speed")(compared)
+table("metrics_speed.json", "explorer.json", name="costs")(measures)
+table("tables_scale.json", name="tables_scale")(measures)
+table("default_recipe.json", name="default_recipe_costs")(measures)
+
+
+@table("tutorial_speed.json")
+def tutorial_speed(data: dict[str, Any]) -> Rows:
+    yield "relative time", "JAX", "PyTorch, eager"
+    for one in data["comparisons"]:
+        yield one["what"], 1, f"{one['ratio']['median']:.1f}"
+
+
+@table("samplers.json")
+def samplers(data: dict[str, Any]) -> Rows:
+    yield "", *data["evaluations"]
+    for name, shapes in data["sliced W2, over 256 Heun steps"].items():
+        yield name, *(number(max(one)) for one in zip(*shapes.values(), strict=True))
+    yield "real points", *[number(data["real points, over 256 Heun steps"])] * len(data["evaluations"])
+
+
+@table("verdicts.json")
+def verdicts(data: dict[str, Any]) -> Rows:
+    yield "experiment", "result"
+    alarms = data["false alarms"]
+    for name in ("all points", "a table like penguins"):
+        yield f"real rows against real rows, {name}", f"{share(alarms[name])} with a false alarm"
+    for name, one in data["planted differences"].items():
+        yield f"a planted difference of {number(one['planted'])} in `{name}`", f"{share(one)} detected"
+
+
+@table("resume.json", "verdicts.json", "faults.json", "mutants.json")
+def reliability(
+    resumed: dict[str, Any], told: dict[str, Any], planted: dict[str, Any], mutants: dict[str, Any]
+) -> Rows:
+    yield "", "result"
+    yield f"runs of the same bits, after {resumed['kills']} kills", resumed["runs, all of the same bits"]
+    for name in ("all points", "a table like penguins"):
+        yield f"evaluations with a false alarm, {name}", share(told["false alarms"][name])
+    named = sum(case["findings"][:1] == case["expected"][:1] for case in planted["faults"])
+    yield "planted faults that `motes diagnose` names first", f"{named} of {len(planted['faults'])}"
+    yield "mutants that the quick tests notice", f"{mutants['noticed']} of {mutants['mutants']}"
+    rest = mutants["mutants"] - len(mutants["change nothing"])
+    yield "without those that change no answer", f"{mutants['noticed']} of {rest}"
 
 
 @table("toys.json")
@@ -49,6 +125,15 @@ def toys(data: dict[str, Any]) -> Rows:
             both("nats error", ".4f"),
             both("after cpu", ".1f"),
         )
+
+
+@table("default_recipe.json")
+def default_recipe(data: dict[str, Any]) -> Rows:
+    yield "", *(name.replace("_", " ").replace("s curve", "s-curve") for name in data["shapes"])
+    first = next(iter(data["shapes"].values()))
+    for metric, sides in first.items():
+        for side in sides:
+            yield f"{metric}, {side}", *(f"{one[metric][side]:.3f}" for one in data["shapes"].values())
 
 
 @table("heldout.json")
@@ -127,15 +212,102 @@ def second_protocol(data: dict[str, Any]) -> Rows:
         yield f"`{name}`", *(cell(found) if name in found["motes"] else "" for found in data["tables"].values())
 
 
+TASKS = {
+    "two_moons": "two moons",
+    "gaussian_mixture": "Gaussian mixture",
+    "gaussian_linear": "Gaussian linear",
+    "gaussian_linear_uniform": "linear uniform",
+    "slcp": "SLCP",
+    "bernoulli_glm": "Bernoulli GLM",
+    "sir": "SIR",
+    "lotka_volterra": "Lotka-Volterra",
+}
+
+
+def posterior_runs(data: dict[str, Any], recipe: str = "posterior") -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """The runs of each task and number of simulations, in the order of TASKS."""
+    runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for run in sorted(data["runs"], key=lambda run: list(TASKS).index(run["task"])):
+        if run["recipe"] == recipe:
+            runs.setdefault((run["task"], run["simulations"]), []).append(run)
+    return runs
+
+
+def published(data: dict[str, Any], task: str, simulations: int) -> list[str]:
+    """The C2ST of each method, or nothing."""
+    found = data["published"]["C2ST"]
+    index = (1_000, 10_000, 100_000).index(simulations)
+    methods = next(iter(found.values()))
+    return [f"{found[task][method][index]:.3f}" if task in found else "" for method in methods]
+
+
 @table("posteriors.json")
 def posteriors_peers(data: dict[str, Any]) -> Rows:
-    header, *rows = data["table"]
-    models, task = header[2:6], ""
-    yield "", *models
-    for row in rows:
-        task = row[0] or task
-        if row[1] == "10,000" and all(row[2:6]):
-            yield task, *(cell.split(" ")[0] for cell in row[2:6])
+    yield "", "motes", *next(iter(data["published"]["C2ST"].values()))
+    for (task, simulations), runs in posterior_runs(data).items():
+        if simulations == 10_000 and task in data["published"]["C2ST"]:
+            ours = f"{mean(mean(run['c2st']) for run in runs):.3f}"
+            yield TASKS[task], ours, *published(data, task, simulations)
+
+
+@table("posteriors.json")
+def posteriors(data: dict[str, Any]) -> Rows:
+    methods = next(iter(data["published"]["C2ST"].values()))
+    yield "task", "simulations", "motes", "observations", *methods, "log p", "exact", "CPU s, fit"
+    last = ""
+    for (task, simulations), runs in posterior_runs(data).items():
+        cells = [f"{mean(mean(run['c2st']) for run in runs):.3f}" if runs[0]["c2st"] else ""]
+        cells += [str(len(runs[0]["c2st"])), *published(data, task, simulations)]
+        listed = lambda key, digits, runs=runs: ", ".join(f"{run[key]:.{digits}f}" for run in runs)
+        exact = listed("exact log p", 3) if runs[0]["exact log p"] is not None else ""
+        yield (
+            TASKS[task] if task != last else "",
+            f"{simulations:,}",
+            *cells,
+            listed("log p", 3),
+            exact,
+            listed("CPU s, fit", 0),
+        )
+        last = task
+
+
+@table("conditions.json")
+def conditions(data: dict[str, Any]) -> Rows:
+    yield "", "conditional means", "covariances", "coverage of 90 % intervals"
+    names = {"gaussian": "Gaussian", "mixture": "mixture of three"}
+    for name, found in data["errors, %"].items():
+        cell = "{average:.2f} and {worst subset:.2f} % ({average by chance:.2f} and {worst subset by chance:.2f})"
+        errors = (cell.format(**found[part]) for part in ("conditional means", "covariances"))
+        yield names[name], *errors, f"{found['coverage of 90 % intervals']:.1f} %"
+
+
+@table("tables_conditioned.json")
+def tables_conditioned(data: dict[str, Any]) -> Rows:
+    yield "known", "shape, %", "trend, %", "XGB", "seconds"
+    for known, found in data["known"].items():
+        pair = lambda part, digits, found=found: (
+            f"{found['motes'][part]:.{digits}f} ({found['columns alone'][part]:.{digits}f})"
+        )
+        yield known, pair("shape", 2), pair("trend", 2), pair("xgb_train", 3), f"{found['seconds']:.0f}"
+
+
+@table("tables_forest.json")
+def tables_forest(data: dict[str, Any]) -> Rows:
+    yield "", "TSTR", "C2ST", "DCR"
+    for name, models in data["tables"].items():
+        ours = models["motes"]
+        tstr = f"{ours['TSTR']:.3f} ({ours['TSTR of real rows']:.3f})"
+        yield name.replace("_", " "), tstr, f"{ours['C2ST']:.3f}", f"{ours['DCR']:.3f}"
+
+
+@table("tables_likelihood.json")
+def tables_likelihood(data: dict[str, Any]) -> Rows:
+    models = {"motes, seed 0": "motes", "flow": "spline flow", "gmm": "mixture of Gaussians", "kde": "kernel density"}
+    yield "", "rows x columns", *(f"{words}, nats" for words in models.values()), "fit of motes, s"
+    for name, found in data["tables"].items():
+        nats = (f"{found[one]['nats']:.2f} ± {found[one]['error']:.2f}" for one in models)
+        size = f"{found['rows']:,} x {found['columns']}"
+        yield name.replace("_", " "), size, *nats, f"{found['motes, seed 0']['seconds']:.0f}"
 
 
 @table("rows.json")
@@ -233,11 +405,11 @@ def written(text: str) -> str:
     """Return the text of a page with its tables made from the data."""
 
     def render(found: re.Match[str]) -> str:
-        file = RESULTS / FILES.get(found[2], f"{found[2]}.json")
-        if not file.exists():
-            raise SystemExit(f"got a table '{found[2]}'; expected a function of scripts/tables.py or a file {file}")
-        data = json.loads(file.read_text(encoding="utf-8"))
-        rows = TABLES[found[2]](data) if found[2] in TABLES else data["table"]
+        if found[2] not in TABLES:
+            raise SystemExit(
+                f"got a table '{found[2]}'; expected one of {', '.join(TABLES)} (functions of scripts/tables.py)"
+            )
+        rows = TABLES[found[2]](*(json.loads((RESULTS / file).read_text(encoding="utf-8")) for file in FILES[found[2]]))
         return f"<!-- table: {found[2]} -->\n\n{markdown(rows)}\n\n<!-- end of table -->"
 
     return MARKED.sub(render, text)
