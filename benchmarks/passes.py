@@ -1,7 +1,7 @@
-"""What do fewer of LLVM's passes do to a training program: how soon is it there, and how fast is it?
+"""What do the compiler options of a training program save before the first step, and what do they cost in each step?
 
-The very program of `motes.points.train` is compiled as it is and with all passes, in turns, and 500 steps are
-taken with each; medians, and the ratio of ours to the other.
+The very program of `motes.points.train` is compiled with its own options and with one of them left out: fewer of LLVM's
+passes, and with JAX before 0.11 XLA's older code generator. In turns, the first step and 500 more are taken with each.
 
     python benchmarks/passes.py [--out FILE]
 """
@@ -17,9 +17,13 @@ import numpy as np
 from provenance import comparison, record
 
 import motes
-from motes.training import loop
+from motes.training import loop, programs
 
 TURNS, STEPS = 5, 500
+OWN = {"xla_backend_optimization_level": programs.LEVEL, "xla_cpu_multi_thread_eigen": False}
+OTHERS = {"all of LLVM's passes": {"xla_backend_optimization_level": 3}}
+if programs._older_emitters():
+    OTHERS["the newer code generator"] = {"xla_cpu_use_fusion_emitters": True}
 
 
 def timed(program, recipe, dim, rows):
@@ -40,8 +44,8 @@ def timed(program, recipe, dim, rows):
         )
         return time.perf_counter() - begin
 
-    first = run(1)
-    return first, run(STEPS + 1) - run(1)
+    first, again = run(1), run(1)
+    return first, run(STEPS + 1) - again
 
 
 def main() -> None:
@@ -50,15 +54,19 @@ def main() -> None:
     out, ours, results = parser.parse_args().out, loop._advance, []
     recipe = motes.load_recipe()
     for dim in (2, 10, 60):
-        found = {"fewer passes": [], "all passes": []}
+        found = {kind: [] for kind in ("options of motes", *OTHERS)}
         for _ in range(TURNS):
             for kind, seconds in found.items():
                 jax.clear_caches()
-                program = ours if kind == "fewer passes" else eqx.filter_jit(ours.__wrapped__)
+                options = OWN | programs._older_emitters() | OTHERS.get(kind, {})
+                program = eqx.filter_jit(ours.__wrapped__, compiler_options=options) if kind in OTHERS else ours
                 seconds.append(timed(program, recipe, dim, 10_000))
-        for i, what in enumerate(["the first step", f"{STEPS} steps"]):
-            sides = [(kind, [one[i] for one in seconds]) for kind, seconds in found.items()]
-            results.append(comparison(f"{dim} columns, {what}", "s", *reversed(sides)))
+        own, *others = ((kind, np.array(seconds).T) for kind, seconds in found.items())
+        results += [
+            comparison(f"{dim} columns, {what}", "s", (own[0], own[1][i]), (kind, seconds[i]))
+            for kind, seconds in others
+            for i, what in enumerate(["the first step", f"{STEPS} steps"])
+        ]
     record(out, "python benchmarks/passes.py", {"comparisons": results})
 
 
