@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
+RESULTS ?= build/results
 
 .PHONY: help demo test check format notebook docs tables pages gallery test-all test-lowest test-peers mutants release bench clean
 
@@ -24,8 +25,9 @@ help:
 	@echo "               the workflows are checked"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
 	@echo "make mutants   the share of 300 random mutants of the source that the quick tests notice: hours"
-	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench); with TABLES=FOLDER also the protocol of tables,"
-	@echo "               on NAME-train.parquet and NAME-test.parquet of that folder (see benchmarks/tables_protocol.py)"
+	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench), with their results in build/results, or in"
+	@echo "               RESULTS=FOLDER; with TABLES=FOLDER also the protocol of tables, on NAME-train.parquet and"
+	@echo "               NAME-test.parquet of that folder (see benchmarks/tables_protocol.py)"
 
 .PHONY: venv venv-test
 venv:
@@ -93,22 +95,13 @@ test-peers:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,syntheval,synthpop,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
+BENCHMARKS := tutorial_speed metrics_speed default_recipe samplers million likelihood heldout averages passes tables \
+              tables_likelihood tables_scale conditions tables_forest
 bench:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,syntheval,synthpop,pytest"
-	.venv-bench/bin/python benchmarks/tutorial_speed.py
-	.venv-bench/bin/python benchmarks/metrics_speed.py
-	.venv-bench/bin/python benchmarks/default_recipe.py
-	.venv-bench/bin/python benchmarks/samplers.py
-	.venv-bench/bin/python benchmarks/million.py
-	.venv-bench/bin/python benchmarks/likelihood.py
-	.venv-bench/bin/python benchmarks/heldout.py
-	.venv-bench/bin/python benchmarks/averages.py
-	.venv-bench/bin/python benchmarks/tables.py
-	.venv-bench/bin/python benchmarks/tables_likelihood.py
-	.venv-bench/bin/python benchmarks/tables_scale.py
-	.venv-bench/bin/python benchmarks/conditions.py
-	.venv-bench/bin/python benchmarks/tables_forest.py
-	$(if $(TABLES),.venv-bench/bin/python benchmarks/tables_protocol.py "$(TABLES)",@echo "without TABLES=FOLDER: no tables_protocol.py")
+	@mkdir -p $(RESULTS)
+	for name in $(BENCHMARKS); do .venv-bench/bin/python benchmarks/$$name.py --out $(RESULTS)/$$name.json || exit 1; done
+	$(if $(TABLES),.venv-bench/bin/python benchmarks/tables_protocol.py "$(TABLES)" --out $(RESULTS)/tables_protocol.json,@echo "without TABLES=FOLDER: no tables_protocol.py")
 
 clean:
 	rm -rf $(VENV) .venv-* .cache build dist runs

@@ -3,7 +3,7 @@
 Ten columns, one of each kind. Times are CPU seconds; memory is by how much a step raises the peak of its own process,
 in units of the 80 bytes that ten float64 of a row take.
 
-    python benchmarks/tables.py [--rows 1000000]
+    python benchmarks/tables.py [--rows 1000000] [--out FILE]
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from provenance import measured, record
 
 from motes.data import Frame, as_frame, read_frame, write_frame
 from motes.tables import Schema
@@ -38,13 +39,13 @@ def table(n: int) -> Frame:
     return Frame({name: as_frame(column[:, None], [name]).columns[name] for name, column in columns.items()})
 
 
-def measure(step: str, folder: Path, n: int) -> None:
-    """Run one step in this process and print what it took."""
+def measure(step: str, folder: Path, n: int) -> tuple[float, float] | None:
+    """Run one step in this process; return its CPU seconds and what it added to the peak, per 80 bytes of a row."""
     if step == "write":
         for suffix in ("parquet", "csv"):
             write_frame(folder / f"table.{suffix}", table(n))
             write_frame(folder / f"small.{suffix}", table(10))
-        return
+        return None
     if step.startswith("read"):
         read_frame(folder / f"small.{step.split()[1]}")  # what pyarrow itself takes is not the table's
         work = lambda: read_frame(folder / f"table.{step.split()[1]}")
@@ -60,17 +61,26 @@ def measure(step: str, folder: Path, n: int) -> None:
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     work()
     took = time.process_time() - start
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (80 * n)
-    print(f"{step:<13} {took:5.2f} s   {peak:4.1f} x 80 bytes a row")
+    return took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (80 * n)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
+    given = parser.parse_args()
+    found = []
+    # Each in its own process, also the writing: a process starts with the peak of the one that it comes from.
+    with (
+        tempfile.TemporaryDirectory() as name,
+        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
+    ):
+        for step in ("write", "read parquet", "read csv", "fit", "encode", "decode"):
+            if taken := pool.apply(measure, (step, Path(name), given.rows)):
+                found.append(measured(f"{step}, {given.rows:,} rows", "CPU s", taken[:1]))
+                found.append(measured("its memory", "x 80 bytes per row", taken[1:]))
+    record(given.out, "python benchmarks/tables.py", {"measures": found})
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    n = parser.parse_args().rows
-    with tempfile.TemporaryDirectory() as name:
-        # Each in its own process, also the writing: a process starts with the peak of the one that it comes from.
-        for step in ("write", "read parquet", "read csv", "fit", "encode", "decode"):
-            process = multiprocessing.get_context("spawn").Process(target=measure, args=(step, Path(name), n))
-            process.start()
-            process.join()
+    main()

@@ -69,6 +69,7 @@ SPEED = ("tutorial_speed", "million", "likelihood", "sweep", "averages", "passes
 table(*(f"{script}.json" for script in SPEED), name="speed")(compared)
 table("metrics_speed.json", "explorer.json", name="costs")(measures)
 table("tables_scale.json", name="tables_scale")(measures)
+table("tables.json", name="tables_coded")(measures)
 table("default_recipe.json", name="default_recipe_costs")(measures)
 
 
