@@ -15,7 +15,8 @@ def about(command: str, **more: Any) -> dict[str, Any]:
     """Return the entry "about" of a file in benchmarks/results."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     versions = {name: version(name) for name in ("motes", "jax", "jaxlib")}
-    machine = {"python": platform.python_version(), "processors": os.cpu_count()}
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = {"python": platform.python_version(), "processors": processors}
     return {"command": command, "commit": commit, **versions, **machine, **more}
 
 
