@@ -98,7 +98,7 @@ def main():
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
     given = parser.parse_args()
     source = given.source
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would the runs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole(source, folder / "warm")  # compiles
