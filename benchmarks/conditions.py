@@ -94,7 +94,7 @@ def errors(exact: Mixture, model: TableModel, n: int, rows: int, draws: int, eve
     some = SUBSETS[::every]
     known, x = np.repeat(some, rows, axis=0), np.tile(exact.draw(rows, n), (len(some), 1))
     made = model.impute(np.where(known, x, np.nan), draws=draws, seed=n)
-    y = np.stack([np.stack([series.values for series in one.columns.values()], axis=1) for one in made], axis=1)
+    y = np.stack(made, axis=1)
     if not (np.swapaxes(y, 1, 2)[known] == x[known][:, None]).all():
         raise SystemExit("known values did not come back")
     pairs = zip(y, x, known, strict=True)
@@ -117,7 +117,7 @@ def coverage(exact: Mixture, model: TableModel, n: int) -> tuple[float, int]:
     known = np.stack([SUBSETS[k] for k in rng.integers(len(SUBSETS), size=n)])
     below = np.zeros((n, D), int)
     for made in model.impute(np.where(known, rows, np.nan), draws=DRAWS, seed=79):
-        below += np.stack([series.values for series in made.columns.values()], axis=1) < rows
+        below += made < rows
     places = below[~known]
     return float(np.mean((places >= 10) & (places < 190))), places.size
 

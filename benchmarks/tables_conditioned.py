@@ -57,11 +57,11 @@ def main() -> None:
         hide = hidden(rows, known, arguments.seed)
         begin = time.perf_counter()
         if known == 0:
-            filled = model.sample(len(rows), seed=arguments.seed + 1).like(train)
+            filled = model.sample(len(rows), seed=arguments.seed + 1)
         elif known == 1:
             filled = rows
         else:
-            filled = model.impute(rows.mask(hide), seed=arguments.seed + 1)[0].like(train)
+            filled = model.impute(rows.mask(hide), seed=arguments.seed + 1)
         spent = time.perf_counter() - begin
         others = from_columns(rows, hide, train, arguments.seed + 2)
         line = f"{known:<12.0%}"

@@ -48,9 +48,9 @@ def share(one: dict[str, float]) -> str:
 
 
 def compared(*parts: dict[str, Any]) -> Rows:
-    """The rows of comparisons: two sides, and the ratio of the second to the first with its range."""
+    """The rows of comparisons: two sides, and the ratio of the second to the first with its range; not of CPU seconds."""
     yield "", "A", "B", "B / A"
-    for one in (one for data in parts for one in data["comparisons"]):
+    for one in (one for data in parts for one in data["comparisons"] if "CPU" not in one["unit"]):
         sides = (f"{one[side]['name']}: {number(one[side]['median'])} {one['unit']}" for side in ("first", "second"))
         ratio = one["ratio"]
         spread = f" ({ratio['low']:.3g} to {ratio['high']:.3g})" if one["turns"] > 1 else ""
@@ -65,8 +65,8 @@ def measures(*parts: dict[str, Any]) -> Rows:
         yield one["what"], f"{number(one['median'])} {one['unit']}".strip() + spread
 
 
-SPEED = ("tutorial_speed", "million", "likelihood", "sweep", "averages", "passes", "resume")
-table(*(f"{script}.json" for script in SPEED), name="speed")(compared)
+table("tutorial_speed.json", "million.json", "likelihood.json", name="speed")(compared)
+table("sweep.json", "averages.json", "resume.json", "passes.json", name="steps")(compared)
 table("metrics_speed.json", "explorer.json", name="costs")(measures)
 table("tables_scale.json", name="tables_scale")(measures)
 table("tables.json", name="tables_coded")(measures)
