@@ -48,7 +48,7 @@ def share(one: dict[str, float]) -> str:
 
 
 def compared(*parts: dict[str, Any]) -> Rows:
-    """The rows of comparisons: two sides, and the ratio of the second to the first with its range; not of CPU seconds."""
+    """The rows of comparisons, except of CPU seconds: two sides, and the ratio of the second to the first."""
     yield "", "A", "B", "B / A"
     for one in (one for data in parts for one in data["comparisons"] if "CPU" not in one["unit"]):
         sides = (f"{one[side]['name']}: {number(one[side]['median'])} {one['unit']}" for side in ("first", "second"))
