@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from provenance import about
+from provenance import record
 
 import motes
 
@@ -286,9 +286,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", type=Path, nargs="+")
     command = "python benchmarks/faults.py REPORT..., after python -m pytest -m long tests/test_faults.py"
-    found = {"about": about(command), **measured(parser.parse_args().reports)}
+    found = measured(parser.parse_args().reports)
     path = Path(__file__).parent / "results" / "faults.json"
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    record(path, command, found)
     print(f"{len(found['faults'])} faults and {len(found['clean'])} sets of clean trainings are in {path}")
 
 

@@ -9,16 +9,14 @@ with full covariances, and the bandwidth of a `KernelDensity`.
 """
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import numpy as np
+from provenance import record
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
@@ -52,9 +50,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    versions = {name: version(name) for name in ("jax", "scikit-learn")} | {"python": platform.python_version()}
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True, cwd=Path(__file__).parent).strip()
-    result = {"about": {"command": "python benchmarks/heldout.py", "commit": commit, **versions}, "shapes": {}}
+    results = {}
     print(f"{'':<18}{'model':<18}{'excess, nats: median':>22}{'all seeds':>28}{'standard error':>16}{'CPU s':>8}")
     for shape in given.shapes:
         truth, found = motes.truth(shape), {}
@@ -72,11 +68,11 @@ def main() -> None:
             excess, errors, seconds = (
                 [round(float(value), 4) for value in column] for column in zip(*runs, strict=True)
             )
-            result["shapes"].setdefault(shape, {})[name] = {"excess": excess, "error": errors, "cpu": seconds}
+            results.setdefault(shape, {})[name] = {"excess": excess, "error": errors, "cpu": seconds}
             words = f"{statistics.median(excess):22.4f}{', '.join(map(str, excess)):>28}{max(errors):16.4f}"
             print(f"{shape:<18}{name:<18}{words}{statistics.median(seconds):8.1f}", flush=True)
-    if given.out:
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+    versions = {"scikit-learn": version("scikit-learn")}
+    record(given.out, "python benchmarks/heldout.py", {"shapes": results}, **versions, changes=given.changes)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from posteriors_exact import EXACT
-from provenance import about, short
+from provenance import record, short
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
 
@@ -251,9 +251,8 @@ def add(path: Path, one: dict[str, Any]) -> None:
     others = [run for run in runs if key(run) != key(one)]
     runs = sorted([*others, one], key=lambda run: (run["recipe"], list(TASKS).index(run["task"]), *key(run)))
     published = {task: dict(zip(METHODS, values, strict=True)) for task, values in PUBLISHED.items()}
-    source = about("python benchmarks/posteriors.py FOLDER")
-    written = {"about": source, "published": {"source": SOURCES, "C2ST": published}, "runs": runs}
-    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    found = {"published": {"source": SOURCES, "C2ST": published}, "runs": runs}
+    record(path, "python benchmarks/posteriors.py FOLDER", found)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from provenance import about
+from provenance import record
 
 TASKS = {  # name -> recipe, its section, changes of the section, steps
     "default, batch 512": ("default", "training", {"batch": 512}, 3000),
@@ -75,7 +75,7 @@ def main() -> None:
 
         train(*ast.literal_eval(asked.child))
         return
-    results = {"about": about("python benchmarks/processes.py", turns=asked.turns)}
+    results = {}
     for name in TASKS:
         turns = [
             {how: measure(name, cores, asked.steps) for how, cores in SETTINGS.items()} for _ in range(asked.turns)
@@ -83,7 +83,8 @@ def main() -> None:
         results[name] = {how: float(np.median([turn[how] for turn in turns])) for how in SETTINGS}
         for how, rate in results[name].items():
             print(f"{name:<24}{how:<26}{rate:>12,.0f} rows/s", flush=True)
-    (Path(__file__).parent / "results" / "processes.json").write_text(json.dumps(results, indent=2) + "\n")
+    out = Path(__file__).parent / "results" / "processes.json"
+    record(out, "python benchmarks/processes.py", results, turns=asked.turns)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ the second half of the steps costs.
 """
 
 import argparse
-import json
 import multiprocessing
 import re
 import shutil
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from provenance import about
+from provenance import record
 
 FILE = 1_000_000  # rows of a file
 MEMORY = 100_000  # rows in memory, for comparison
@@ -115,10 +114,6 @@ if __name__ == "__main__":
     for n in sizes:
         found[str(n)] = cost(given.folder / "table", n, True, given.steps)
         print(f"{n:,} rows on disk: {found[str(n)]}", flush=True)
-    results = {
-        "about": about("python benchmarks/rows.py FOLDER", steps=given.steps),
-        "in memory, 100,000 rows": memory,
-        "on disk": found,
-    }
-    given.out.write_text(json.dumps(results, indent=2) + "\n")
+    results = {"in memory, 100,000 rows": memory, "on disk": found}
+    record(given.out, "python benchmarks/rows.py FOLDER", results, steps=given.steps)
     draw(found, memory, given.figure)

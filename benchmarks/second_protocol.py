@@ -29,14 +29,13 @@ FOLDER is that of tables_protocol.py. Models are saved in MODELS and found there
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from provenance import about
+from provenance import record
 from syntheval import AnalysisConfig, SynthEval
 from synthpop import Synthesiser
 
@@ -87,8 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "second_protocol.json")
     given = parser.parse_args()
     versions = {name: version(name) for name in ("syntheval", "synthpop-py")}
-    source = about("python benchmarks/second_protocol.py FOLDER", **versions, rows=ROWS, seeds=given.seeds)
-    results = {"about": source, "tables": {}}
+    command, results = "python benchmarks/second_protocol.py FOLDER", {}
     for table in given.tables:
         train, test = (pd.read_parquet(given.folder / f"{table}-{part}.parquet") for part in ("train", "test"))
         runs: dict[str, list[dict[str, float]]] = {}
@@ -103,9 +101,9 @@ def main() -> None:
                 print(f"{table}, {name}, seed {seed}", flush=True)
                 runs.setdefault(name, []).append(evaluate(protocol, rows, target, seed))
         figures = pd.DataFrame({name: pd.DataFrame(repeats).median() for name, repeats in runs.items()}).round(4)
-        results["tables"][table] = figures.to_dict()
+        results[table] = figures.to_dict()
         print(figures.to_string(), flush=True)
-        given.out.write_text(json.dumps(results, indent=1) + "\n")
+        record(given.out, command, {"tables": results}, **versions, rows=ROWS, seeds=given.seeds)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from provenance import about
+from provenance import record
 from sklearn.datasets import load_breast_cancer
 from small_tables import table
 
@@ -120,9 +120,8 @@ def main() -> None:
             if name == "customers":
                 own["rules of the data"] = rules_of(test)
         print(name, json.dumps(own), flush=True)
-    source = about("python benchmarks/small_table_quality.py --tables FOLDER --before OTHER/.venv/bin/python")
-    if args.out:
-        args.out.write_text(json.dumps({"about": source, "nats per row": found}, indent=2) + "\n")
+    command = "python benchmarks/small_table_quality.py --tables FOLDER --before OTHER/.venv/bin/python"
+    record(args.out, command, {"nats per row": found})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ hardly depend on what else the machine does.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from provenance import about
+from provenance import record
 from toys import seconds_to_samples
 
 DRAW = """
@@ -99,9 +98,8 @@ def main() -> None:
                 done = subprocess.run(words, env=environments[name], capture_output=True, text=True, check=True)
                 own[f"{name} cpu"] = round(float(done.stdout), 2)
             print("draw", own, flush=True)
-    source = about("python benchmarks/small_tables.py OTHER/.venv/bin/python", **{"drawn rows": args.draw})
-    if args.out:
-        args.out.write_text(json.dumps({"about": source, "seconds": found}, indent=2) + "\n")
+    command = "python benchmarks/small_tables.py OTHER/.venv/bin/python"
+    record(args.out, command, {"seconds": found}, **{"drawn rows": args.draw})
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ once the least and the largest training value of each column are put into one ro
 
 import argparse
 import ast
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,7 +51,7 @@ import numpy as np
 import pandas as pd
 import sdmetrics
 from protocol_metrics import PARTS, evaluate
-from provenance import about
+from provenance import record
 
 __all__ = ["TARGETS", "baselines", "evaluate", "fit", "read"]
 
@@ -194,8 +193,8 @@ def main() -> None:
     if arguments.synthetic and len(arguments.tables) != 1:
         parser.error("got --synthetic with several tables; expected one; name it, such as --tables adult")
     changes = changes_of(arguments.changes)
-    source = about("python benchmarks/tables_protocol.py FOLDER", seeds=arguments.seeds, changes=changes)
-    results: dict[str, Any] = {"about": source, "tables": {}}
+    command, asked = "python benchmarks/tables_protocol.py FOLDER", {"seeds": arguments.seeds, "changes": changes}
+    results: dict[str, Any] = {}
     for table in arguments.tables:
         (train, test), target = read(arguments.folder, table), TARGETS[table]
         print(f"\n{table}: {len(train)} + {len(test)} rows of {train.shape[1]} columns\n{heading()}", flush=True)
@@ -220,9 +219,8 @@ def main() -> None:
         published = {
             name: dict(zip(PUBLISHED_SCORES, scores, strict=True)) for name, scores in PUBLISHED[table].items()
         }
-        results["tables"][table] = {"runs": every, "published": published}
-        if arguments.out:
-            arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+        results[table] = {"runs": every, "published": published}
+        record(arguments.out, command, {"tables": results}, **asked)
 
 
 if __name__ == "__main__":

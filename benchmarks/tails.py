@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from provenance import about
+from provenance import record
 
 ROWS, SAMPLES, HELD_OUT = 20_000, 8, 3000
 BEYOND = 0.999, 0.9995
@@ -216,15 +216,13 @@ def main() -> None:
     if args.learn:
         learn(args.tables[0], args.folder, args.steps, args.learn)
         return
-    source = about("python benchmarks/tails.py OTHER/.venv/bin/python", **{"rows of a sample": ROWS})
     found = json.loads(args.out.read_text()) if args.out and args.out.exists() else {"ways": ways(), "tables": {}}
-    found["about"] = source
+    found.pop("about", None)
     for table in args.tables:
         pythons = {"before": args.other, "after": sys.executable}
         found["tables"][table] = pair(table, pythons, args.folder, args.steps)
         print(table, found["tables"][table]["held-out log p, nats per row"], flush=True)
-        if args.out:
-            args.out.write_text(json.dumps(found, indent=2) + "\n")
+        record(args.out, "python benchmarks/tails.py OTHER/.venv/bin/python", found, **{"rows of a sample": ROWS})
 
 
 if __name__ == "__main__":

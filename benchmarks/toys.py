@@ -14,7 +14,6 @@ CPU seconds are those of all threads until samples.csv is there, read on Linux e
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from provenance import about
+from provenance import record
 
 import motes
 
@@ -100,9 +99,7 @@ def main() -> None:
                     own[f"{name} cpu"] = train(name, shape, seed)
                 own |= quality(shape, motes.load(here / "run-after" / "model.safetensors"))
                 print(shape, seed, own, flush=True)
-    source = about("python benchmarks/toys.py --other OTHER/.venv/bin/python")
-    if args.out:
-        args.out.write_text(json.dumps({"about": source, "shapes": found}, indent=2) + "\n")
+    record(args.out, "python benchmarks/toys.py --other OTHER/.venv/bin/python", {"shapes": found})
 
 
 if __name__ == "__main__":
