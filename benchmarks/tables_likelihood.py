@@ -70,12 +70,18 @@ def with_noise(x: np.ndarray, seed: int) -> np.ndarray:
 
 
 def columns_of(x: np.ndarray) -> dict[str, dict[str, int | str]]:
-    """A few whole numbers may be any in the range of those of all rows, as for the peers."""
-    return {
-        f"x{j}": {"kind": "integer", "low": int(column.min()), "high": int(column.max())}
-        for j, column in enumerate(x.T)
-        if (np.rint(column) == column).all() and np.ptp(column) < 32
-    }
+    """The kinds with which our nats are those of the peers: masses of whole numbers, and densities of all others.
+
+    The kind `fractional`, which motes would choose for some columns, has masses of simple fractions. A few whole numbers
+    may be any in the range of those of all rows, as for the peers.
+    """
+    found: dict[str, dict[str, int | str]] = {}
+    for j, column in enumerate(x.T):
+        whole = bool((np.rint(column) == column).all())
+        found[f"x{j}"] = {"kind": "integer" if whole else "real"}
+        if whole and np.ptp(column) < 32:
+            found[f"x{j}"] |= {"low": int(column.min()), "high": int(column.max())}
+    return found
 
 
 class Scaled:

@@ -225,12 +225,13 @@ TASKS = {
 }
 
 
-def posterior_runs(data: dict[str, Any], recipe: str = "posterior") -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """The runs of each task and number of simulations, in the order of TASKS."""
-    runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for run in sorted(data["runs"], key=lambda run: list(TASKS).index(run["task"])):
-        if run["recipe"] == recipe:
-            runs.setdefault((run["task"], run["simulations"]), []).append(run)
+def posterior_runs(data: dict[str, Any]) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+    """The runs, one for each seed, of each task, recipe and number of simulations, in the order of TASKS."""
+    key = lambda run: (run["task"], run["recipe"], run["simulations"])
+    order = lambda run: (list(TASKS).index(run["task"]), run["recipe"] == "any", run["simulations"])
+    runs: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for run in sorted(data["runs"], key=order):
+        runs.setdefault(key(run), []).append(run)
     return runs
 
 
@@ -242,34 +243,37 @@ def published(data: dict[str, Any], task: str, simulations: int) -> list[str]:
     return [f"{found[task][method][index]:.3f}" if task in found else "" for method in methods]
 
 
+def mean_c2st(runs: list[dict[str, Any]]) -> str:
+    """The mean over observations and seeds."""
+    return f"{mean(mean(run['c2st']) for run in runs):.3f}"
+
+
 @table("posteriors.json")
 def posteriors_peers(data: dict[str, Any]) -> Rows:
     yield "", "motes", *next(iter(data["published"]["C2ST"].values()))
-    for (task, simulations), runs in posterior_runs(data).items():
-        if simulations == 10_000 and task in data["published"]["C2ST"]:
-            ours = f"{mean(mean(run['c2st']) for run in runs):.3f}"
-            yield TASKS[task], ours, *published(data, task, simulations)
+    for (task, recipe, simulations), runs in posterior_runs(data).items():
+        if simulations == 10_000 and recipe == "posterior" and task in data["published"]["C2ST"]:
+            yield TASKS[task], mean_c2st(runs), *published(data, task, simulations)
 
 
 @table("posteriors.json")
 def posteriors(data: dict[str, Any]) -> Rows:
     methods = next(iter(data["published"]["C2ST"].values()))
-    yield "task", "simulations", "motes", "observations", *methods, "log p", "exact", "CPU s, fit"
-    last = ""
-    for (task, simulations), runs in posterior_runs(data).items():
-        cells = [f"{mean(mean(run['c2st']) for run in runs):.3f}" if runs[0]["c2st"] else ""]
-        cells += [str(len(runs[0]["c2st"])), *published(data, task, simulations)]
-        listed = lambda key, digits, runs=runs: ", ".join(f"{run[key]:.{digits}f}" for run in runs)
-        exact = listed("exact log p", 3) if runs[0]["exact log p"] is not None else ""
+    yield "task", "simulations", "motes", "observations", *methods, "log p", "exact", "fit, CPU s"
+    for (task, recipe, simulations), runs in posterior_runs(data).items():
+        listed = lambda key, digits, runs=runs: ", ".join(
+            f"{run[key]:.{digits}f}" for run in runs if run[key] is not None
+        )
         yield (
-            TASKS[task] if task != last else "",
+            TASKS[task] + ", recipe `any`" * (recipe == "any"),
             f"{simulations:,}",
-            *cells,
+            mean_c2st(runs) + " (earlier code)" * ("code" in runs[0]),
+            runs[0].get("observations", len(runs[0]["c2st"])),
+            *published(data, task, simulations),
             listed("log p", 3),
-            exact,
+            listed("exact log p", 3),
             listed("CPU s, fit", 0),
         )
-        last = task
 
 
 @table("conditions.json")
