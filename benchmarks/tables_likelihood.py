@@ -72,8 +72,8 @@ def with_noise(x: np.ndarray, seed: int) -> np.ndarray:
 def columns_of(x: np.ndarray) -> dict[str, dict[str, int | str]]:
     """The kinds with which our nats are those of the peers: masses of whole numbers, and densities of all others.
 
-    The kind `fractional`, which motes would choose for some columns, has masses of simple fractions. A few whole numbers
-    may be any in the range of those of all rows, as for the peers.
+    The kind `fractional`, which motes would choose for some columns, has masses of simple fractions. A few whole
+    numbers may be any in the range of those of all rows, as for the peers.
     """
     found: dict[str, dict[str, int | str]] = {}
     for j, column in enumerate(x.T):
