@@ -176,7 +176,7 @@ def scored(scores: np.ndarray, seconds: float) -> dict[str, float]:
     """Print and return the mean, its standard error and the seconds."""
     mean, error = scores.mean(), scores.std() / len(scores) ** 0.5
     print(f"{mean:14.2f} ±{error:5.2f} {seconds:6.1f} s", end="", flush=True)
-    return {"nats": short(mean), "error": short(error), "seconds": short(seconds)}
+    return {"nats": round(float(mean), 3), "error": round(float(error), 3), "seconds": short(seconds)}
 
 
 def main() -> None:

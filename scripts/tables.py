@@ -259,7 +259,7 @@ def posteriors_peers(data: dict[str, Any]) -> Rows:
 @table("posteriors.json")
 def posteriors(data: dict[str, Any]) -> Rows:
     methods = next(iter(data["published"]["C2ST"].values()))
-    yield "task", "simulations", "motes", "observations", *methods, "log p", "exact", "fit, CPU s"
+    yield "task", "simulations", "motes", "observations", *methods, "log p", "exact"
     for (task, recipe, simulations), runs in posterior_runs(data).items():
         listed = lambda key, digits, runs=runs: ", ".join(
             f"{run[key]:.{digits}f}" for run in runs if run[key] is not None
@@ -272,7 +272,6 @@ def posteriors(data: dict[str, Any]) -> Rows:
             *published(data, task, simulations),
             listed("log p", 3),
             listed("exact log p", 3),
-            listed("CPU s, fit", 0),
         )
 
 
@@ -288,12 +287,12 @@ def conditions(data: dict[str, Any]) -> Rows:
 
 @table("tables_conditioned.json")
 def tables_conditioned(data: dict[str, Any]) -> Rows:
-    yield "known", "shape, %", "trend, %", "XGB", "seconds"
+    yield "known", "shape, %", "trend, %", "XGB"
     for known, found in data["known"].items():
         pair = lambda part, digits, found=found: (
             f"{found['motes'][part]:.{digits}f} ({found['columns alone'][part]:.{digits}f})"
         )
-        yield known, pair("shape", 2), pair("trend", 2), pair("xgb_train", 3), f"{found['seconds']:.0f}"
+        yield known, pair("shape", 2), pair("trend", 2), pair("xgb_train", 3)
 
 
 @table("tables_forest.json")
@@ -308,11 +307,11 @@ def tables_forest(data: dict[str, Any]) -> Rows:
 @table("tables_likelihood.json")
 def tables_likelihood(data: dict[str, Any]) -> Rows:
     models = {"motes, seed 0": "motes", "flow": "spline flow", "gmm": "mixture of Gaussians", "kde": "kernel density"}
-    yield "", "rows x columns", *(f"{words}, nats" for words in models.values()), "fit of motes, s"
+    yield "nats per row", "rows x columns", *models.values()
     for name, found in data["tables"].items():
         nats = (f"{found[one]['nats']:.2f} ± {found[one]['error']:.2f}" for one in models)
         size = f"{found['rows']:,} x {found['columns']}"
-        yield name.replace("_", " "), size, *nats, f"{found['motes, seed 0']['seconds']:.0f}"
+        yield name.replace("_", " "), size, *nats
 
 
 @table("rows.json")
