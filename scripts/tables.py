@@ -98,10 +98,8 @@ def verdicts(data: dict[str, Any]) -> Rows:
         yield f"a planted difference of {number(one['planted'])} in `{name}`", f"{share(one)} detected"
 
 
-@table("resume.json", "verdicts.json", "faults.json", "mutants.json")
-def reliability(
-    resumed: dict[str, Any], told: dict[str, Any], planted: dict[str, Any], mutants: dict[str, Any]
-) -> Rows:
+@table("verdicts.json", "faults.json", "mutants.json")
+def reliability(told: dict[str, Any], planted: dict[str, Any], mutants: dict[str, Any]) -> Rows:
     yield "", "result"
     for name in ("all points", "a table like penguins"):
         yield f"evaluations with a false alarm, {name}", share(told["false alarms"][name])
