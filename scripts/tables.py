@@ -66,7 +66,7 @@ def measures(*parts: dict[str, Any]) -> Rows:
 
 
 table("tutorial_speed.json", "million.json", "likelihood.json", name="speed")(compared)
-table("sweep.json", "averages.json", "passes.json", name="steps")(compared)
+table("sweep.json", "averages.json", "resume.json", "passes.json", name="steps")(compared)
 table("metrics_speed.json", "explorer.json", name="costs")(measures)
 table("tables_scale.json", name="tables_scale")(measures)
 table("tables.json", name="tables_coded")(measures)
@@ -98,9 +98,14 @@ def verdicts(data: dict[str, Any]) -> Rows:
         yield f"a planted difference of {number(one['planted'])} in `{name}`", f"{share(one)} detected"
 
 
-@table("verdicts.json", "faults.json", "mutants.json")
-def reliability(told: dict[str, Any], planted: dict[str, Any], mutants: dict[str, Any]) -> Rows:
+@table("resume.json", "verdicts.json", "faults.json", "mutants.json")
+def reliability(
+    resumed: dict[str, Any], told: dict[str, Any], planted: dict[str, Any], mutants: dict[str, Any]
+) -> Rows:
     yield "", "result"
+    yield f"runs of the same bits, after {resumed['kills']} kills", resumed["runs, all of the same bits"]
+    crashed = resumed["processes that ended by another signal"]
+    yield "of these kills, processes that crashed while they ended", len(crashed)
     for name in ("all points", "a table like penguins"):
         yield f"evaluations with a false alarm, {name}", share(told["false alarms"][name])
     named = sum(case["findings"][0] in case["expected"] for case in planted["faults"])
