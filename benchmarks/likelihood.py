@@ -11,14 +11,12 @@ their 99th percentile; both sides are then measured in turn, and the medians of 
 
 import argparse
 import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from flow_matching.solver import ODESolver
-from provenance import comparison, record
+from provenance import comparison, cost, record
 from tutorial_speed import best_threads
 
 import motes
@@ -134,13 +132,6 @@ def settings() -> dict[str, tuple[torch.dtype, dict]]:
         for steps in (24, 48, 96):
             found[f"rk4 {steps} steps {precision}"] = dtype, {"method": "rk4", "step_size": 1 / steps}
     return found
-
-
-def cost(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and CPU seconds of all threads."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def errors(answer: np.ndarray, exact: np.ndarray) -> tuple[float, float, float]:

@@ -13,13 +13,11 @@ import argparse
 import multiprocessing
 import re
 import tempfile
-import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from provenance import comparison, record
+from provenance import comparison, cost, record
 
 import motes
 
@@ -49,13 +47,6 @@ def pytorch():  # type: ignore[no-untyped-def]
 def their_peak(points: int) -> float:
     pytorch().sample(points, steps=2)  # every step needs the same
     return peak()
-
-
-def cost(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and CPU seconds of all threads."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def speed(model: motes.Model, points: int, rounds: int) -> list[dict[str, Any]]:

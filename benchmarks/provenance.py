@@ -1,10 +1,11 @@
-"""What a file of results says about itself (command, commit, versions and machine), and how it holds comparisons."""
+"""What benchmarks share: costs, comparisons, and files of results with their command, commit, versions and machine."""
 
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,13 @@ def record(path: Path | None, command: str, results: dict[str, Any], **more: Any
     """Write results with their provenance to a JSON file, if there is a path."""
     if path:
         path.write_text(json.dumps({"about": about(command, **more), **results}, indent=1) + "\n", encoding="utf-8")
+
+
+def cost(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and CPU seconds of all threads."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def short(value: float) -> float:

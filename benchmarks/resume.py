@@ -121,6 +121,8 @@ def main():
         counts = {"kills": given.kills, "runs, all of the same bits": runs, "steps from which they went on": places}
         counts["processes that ended by another signal"] = crashed
         record(given.out, "python benchmarks/resume.py", {**counts, "comparisons": [cost]})
+    if crashed:
+        raise SystemExit(f"got processes that ended by another signal than the one sent: {', '.join(crashed)}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def shape_name(name: str) -> str:
+    """The name of a shape in words."""
+    return name.replace("_", " ").replace("s curve", "s-curve").replace("gaussians", "Gaussians")
+
+
 def share(one: dict[str, float]) -> str:
     """A count with its share and the interval of 95 %."""
     low, high = (f"{100 * one[key]:.1f}" for key in ("low", "high"))
@@ -120,9 +125,8 @@ def toys(data: dict[str, Any]) -> Rows:
     yield "shape", "strays", "excess, nats", "its standard error", "CPU seconds"
     for name, seeds in data["shapes"].items():
         both = lambda key, form, seeds=seeds: ", ".join(f"{one[key]:{form}}" for one in seeds.values())
-        shape = name.replace("_", " ").replace("s curve", "s-curve").replace("gaussians", "Gaussians")
         yield (
-            shape,
+            shape_name(name),
             both("strays 0.001", ".4f"),
             both("nats", ".4f"),
             both("nats error", ".4f"),
@@ -132,7 +136,7 @@ def toys(data: dict[str, Any]) -> Rows:
 
 @table("default_recipe.json")
 def default_recipe(data: dict[str, Any]) -> Rows:
-    yield "", *(name.replace("_", " ").replace("s curve", "s-curve") for name in data["shapes"])
+    yield "", *map(shape_name, data["shapes"])
     first = next(iter(data["shapes"].values()))
     for metric, sides in first.items():
         for side in sides:
@@ -143,7 +147,7 @@ def default_recipe(data: dict[str, Any]) -> Rows:
 def heldout(data: dict[str, Any]) -> Rows:
     yield "excess of -log p, nats", *next(iter(data["shapes"].values()))
     for name, models in data["shapes"].items():
-        yield name.replace("_", " "), *(f"{median(one['excess']):.3f}" for one in models.values())
+        yield shape_name(name), *(f"{median(one['excess']):.3f}" for one in models.values())
 
 
 @table("faults.json")
