@@ -123,17 +123,17 @@ def test_the_course_has_twelve_labs_36_exercises_and_six_faults():
         (
             lambda x, scale: (2 * x, min(scale, 1.0)),
             "not correct on 1 of 2 hidden inputs. With x=[1. 1.], scale=2: got 1 in item 2 of the result, which is off "
-            "by -1. `hint('double')` says how to begin.",
+            "by -1. `hint('double')` gives a first idea.",
         ),
         (
             lambda x, scale: (2 * x + [0, 0.3] if len(x) == 2 else 2 * x, scale),
             "not correct on 1 of 2 hidden inputs. With x=[1. 1.], scale=2: got 2.3 at [1] in item 1 of the result, "
-            "which is off by +0.3. `hint('double')` says how to begin.",
+            "which is off by +0.3. `hint('double')` gives a first idea.",
         ),
         (
             lambda x, scale: (2 * x, scale + (0.5 if len(x) == 3 else 0)),
             "not correct on 1 of 2 hidden inputs. With x=[-1.268 -0.268 0.732], scale=0.5: got 1 in item 2 of the "
-            "result, which is off by +0.5. `hint('double')` says how to begin.",
+            "result, which is off by +0.5. `hint('double')` gives a first idea.",
         ),
     ],
 )
@@ -188,13 +188,31 @@ def test_an_untouched_function_with_a_docstring_is_not_answered_yet(double):
     assert check("double", answer).message == "double: not answered yet."
 
 
-def test_an_answer_may_be_a_jax_array_or_change_its_arguments(double):
-    def in_place(x, scale):
-        x += x
+def test_an_answer_may_be_a_jax_array_or_change_a_copy(double):
+    def on_a_copy(x, scale):
+        x = x.copy()
+        x *= 2
         return x, scale
 
-    assert check("double", in_place).correct
+    assert check("double", on_a_copy).correct
     assert check("double", lambda x, scale: (jnp.asarray(2 * x), scale)).correct
+
+
+def _multiply(x):
+    x *= 2
+    return x
+
+
+def _assign(x):
+    x[0] = 2 * x[0]
+    return 2 * x
+
+
+@pytest.mark.parametrize("answer", [_multiply, _assign, lambda x: np.add(x, x, out=x)])
+def test_an_answer_that_overwrites_its_argument_is_not_correct(double, answer):
+    result = check("double", lambda x, scale: (answer(x), scale))
+    assert not result.correct
+    assert "This is the mistake: your function overwrites its argument x. " in result.message
 
 
 class Told(motes.points.Denoiser):
@@ -238,6 +256,20 @@ def test_the_fault_of_the_sampler_of_labels_is_that_a_known_label_comes_too_late
     assert chisquare(counted(known), 3000 * (late / late.sum()).ravel()).pvalue < 1e-10
 
 
+def _defined_in_a_notebook(line):
+    namespace = {"np": np, "mean": 3.0, "double": lambda x: 2 * x}
+    exec(f"def answer(x, scale):\n    return {line}, scale", namespace)
+    return namespace["answer"]
+
+
+def test_a_value_from_outside_is_named_if_the_result_is_wrong(double):
+    named = "This is the mistake: your function uses mean of the notebook. "
+    assert named in check("double", _defined_in_a_notebook("x * mean")).message
+    assert check("double", _defined_in_a_notebook("(mean - 1) * x")).correct
+    for line in ("double(x) + 1", "x.mean() + np.zeros_like(x)"):  # a function, and an attribute with the same name
+        assert "of the notebook" not in check("double", _defined_in_a_notebook(line)).message
+
+
 def test_unknown_names_are_errors_that_help(double):
     for call in (hint, solution, lambda name: check(name, 1)):
         with pytest.raises(motes.errors.UsageError, match=r"unknown exercise 'duoble'\. Did you mean 'double'\?"):
@@ -250,13 +282,27 @@ def test_unknown_names_are_errors_that_help(double):
 
 def test_hints_solutions_and_the_sheet(double, capsys):
     hint("double")
-    assert capsys.readouterr().out == "Add x to itself.\n\nThen return the scale.\n"
+    assert capsys.readouterr().out == "Hint 1 of 2: Add x to itself.\nThen: hint('double', 2)\n"
+    hint("double", 2)
+    assert capsys.readouterr().out == "Hint 2 of 2: Then return the scale.\nThen: solution('double')\n"
     solution("double")
     shown = capsys.readouterr().out
     assert shown.startswith("def double(x, scale):\n") and shown.endswith("    return x + x, scale\n")
     assert "**1.2 `double`** (easy, 1 p.): Twice x, and the scale." in sheet()
     assert "return x + x" not in sheet() and "return x + x" in sheet(solutions=True)
     assert "- the sign is wrong" in sheet(solutions=True)
+
+
+@pytest.mark.parametrize("number", [0, 3, -1, 1.0, "2"])
+def test_a_hint_that_does_not_exist_is_an_error(double, number):
+    with pytest.raises(motes.errors.UsageError, match=r"expected the number of a hint for 'double', from 1 to 2\."):
+        hint("double", number)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_first_of_several_hints_is_an_idea_without_a_formula(name):
+    first, *others = EXERCISES[name].hints
+    assert others and not re.search(r"=|\*\*|sqrt|np\.", first)
 
 
 def test_the_course_is_imported_quickly():
@@ -293,6 +339,23 @@ def test_a_lab_has_one_title_with_its_number_and_asks_for_each_of_its_exercises(
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check"]
     names = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
     assert names == {one.name for one in EXERCISES.values() if one.lab == int(path.stem[-2:])}
+
+
+@pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
+def test_a_lab_says_before_its_first_exercise_how_to_get_a_hint(path):
+    text = path.read_text(encoding="utf-8")
+    imported = re.search(r"^from motes\.course import (.*)$", text, re.MULTILINE)[1]
+    assert {"check", "hint", "solution"} <= set(imported.split(", "))
+    first = next(name for name in re.findall(r'^check\("(\w+)"', text, re.MULTILINE) if not name.startswith("fault_"))
+    before = text.partition(f'check("{first}"')[0]
+    assert f'`hint("{first}")`' in before and f'`solution("{first}")`' in before
+
+
+def test_lab_4_keeps_the_answer_of_its_fault_to_itself():
+    text = (ROOT / "docs" / "course" / "lab04.py").read_text(encoding="utf-8")
+    hunt, after = text.partition("## Find the fault")[2].split('check("fault_04", ...)')
+    assert "diagnose" not in hunt
+    assert EXERCISES["fault_04"].solution() not in after.partition("## What you learned")[2]
 
 
 @pytest.mark.long

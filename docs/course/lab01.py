@@ -18,8 +18,10 @@
 # details disappear at which noise level: a diffusion model later puts them back in the opposite order.
 #
 # You need NumPy, and what a mean, a variance and a normal distribution are. No neural network appears before lab 4.
+# Allow 30 minutes. The imports and the first picture take longest to run, some seconds each.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -30,7 +32,7 @@ import numpy as np
 
 import motes
 from motes import plots
-from motes.course import check
+from motes.course import check, hint, solution
 from motes.data import Standardiser
 from motes.plots.canvas import dress, single_axes
 from motes.points import q_sample
@@ -114,6 +116,39 @@ for alpha in (1.0, 0.9, 0.5, 0.1):
 # $\mathcal{N}(0, 1)$. That is why you standardise first. The original tutorial does not; lab 5 shows what happens when
 # the noisy points do not end at $\mathcal{N}(0, 1)$.
 #
+# ### Exercise 1.1: a noisy copy (easy)
+#
+# Return $x_t$ for standardised points `x0` (n, d) and noise `eps` (n, d), if a share `alpha_bar`, a number, of the
+# variance is still data.
+#
+# Put your code in place of `...` and run the cell. `check` tries your function on inputs that you do not see, and says
+# what is wrong. Before that, you can try it yourself: the standard deviations of `noisy_point(x0, eps, 0.5)` should be
+# near 1.
+#
+# If you are stuck, run `hint("noisy_point")` in a new cell for a first idea, and `hint("noisy_point", 2)` for more.
+# `solution("noisy_point")` shows an answer.
+
+
+# %%
+def noisy_point(x0, eps, alpha_bar): ...
+
+
+check("noisy_point", noisy_point)
+
+# %% [markdown]
+# ### Exercise 1.2: standardise new rows (middle)
+#
+# A model was trained on rows `x` (n, d), after each column was standardised as above. Now `new` rows (m, d) arrive,
+# which the model has never seen. Return them in the units in which the model was trained.
+
+
+# %%
+def standardise(x, new): ...
+
+
+check("standardise", standardise)
+
+# %% [markdown]
 # ## 3. The signal-to-noise ratio
 #
 # How noisy is a point? The ratio of the two variances is the *signal-to-noise ratio* (SNR), and its logarithm is the
@@ -129,9 +164,11 @@ for alpha in (1.0, 0.9, 0.5, 0.1):
 #
 # ## 4. The same by `motes`
 #
-# In `motes` a *schedule* says which $\alpha$ and $\sigma$ belong to each time, from 0 (data) to 1 (noise). `q_sample`
-# mixes, and `Standardiser` keeps the mean and standard deviation of the data. We ask for the times at which the log-SNR
-# has the values that we want. Both ways agree to rounding.
+# In `motes` a *schedule* says which $\alpha$ and $\sigma$ belong to each time $t$, from 0 (data) to 1 (noise).
+# `CosineVP` is one of them, variance preserving, with $\alpha_t\approx\cos(\pi t/2)$ and $\sigma_t\approx\sin(\pi
+# t/2)$; the next labs compare several. `q_sample` mixes, and `Standardiser` keeps the mean and standard deviation of
+# the data. `jnp` is NumPy in the library JAX, which `motes` computes with; `jnp.asarray` turns a NumPy array into one
+# of JAX. We ask for the times at which the log-SNR has the values that we want. Both ways agree to rounding.
 
 # %%
 schedule = CosineVP()
@@ -167,6 +204,8 @@ figure
 # use as well.
 #
 # ### The sum of two independent Gaussians is a Gaussian
+#
+# The result is in the heading, and the variances add: $u + v$. If you are short of time, skip the derivation.
 #
 # Let $a \sim \mathcal{N}(0, u)$ and $b \sim \mathcal{N}(0, v)$ be independent, and $y = a + b$. The density of $y$ sums
 # over all ways to split $y$ into $a$ and $y - a$:
@@ -250,43 +289,13 @@ ax
 # A diffusion model goes back from noise to data. Around this noise level, it decides to which of the two modes a point
 # will belong. At higher noise levels the density has one peak only, and most points can still end in either mode.
 #
-# ## Exercises
-#
-# Fill in each function in place of `...` and run the cell. `check` tries your function on inputs that you do not see,
-# and says what is wrong. `hint("noisy_point")` says how to begin, and `solution("noisy_point")` shows an answer.
-#
-# ### 1.1 A noisy copy (easy)
-#
-# Return $x_t$ for standardised points `x0` (n, d) and noise `eps` (n, d), if a share `alpha_bar`, a number, of the
-# variance is still data.
-
-
-# %%
-def noisy_point(x0, eps, alpha_bar): ...
-
-
-check("noisy_point", noisy_point)
-
-# %% [markdown]
-# ### 1.2 Standardise new rows (middle)
-#
-# A model was trained on standardised rows `x` (n, d). Now `new` rows (m, d) arrive. Return them in the units in which
-# the model was trained. Divide by n, not by n - 1, in the standard deviation.
-
-
-# %%
-def standardise(x, new): ...
-
-
-check("standardise", standardise)
-
-# %% [markdown]
-# ### 1.3 The noise level at which two modes merge (research)
+# ### Exercise 1.3: the noise level at which two modes merge (research)
 #
 # The data is an equal mixture of $\mathcal{N}(-m, \tau^2)$ and $\mathcal{N}(m, \tau^2)$ with numbers $m > \tau$. Return
-# the $\bar\alpha$ at which the noisy density changes from two modes to one. (For more than two modes, this is a
-# question of current research: the noise levels at which a diffusion model decides have been compared to phase
-# transitions [1].)
+# the $\bar\alpha$ at which the noisy density changes from two modes to one. You need pencil and paper, and the formula
+# of the noisy mixture: which $a$ and which $s^2$ do its two Gaussians have? (For two modes this is a line of algebra.
+# For more of them it is a question of current research: the noise levels at which a diffusion model decides have been
+# compared to phase transitions [1].)
 
 
 # %%

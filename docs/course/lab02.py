@@ -20,7 +20,8 @@
 #
 # You need [lab 1](lab01.py), above all: variances of independent Gaussians add.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -30,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from motes import plots
-from motes.course import check
+from motes.course import check, hint, solution
 from motes.plots.canvas import add_legend, dress, new_axes, new_figure, single_axes
 from motes.points import DiscreteVP, LinearBetas, q_posterior, q_sample, q_transition
 from motes.points.schedules import CosineBetas, SigmoidBetas
@@ -98,6 +99,9 @@ ax
 # ### Exercise 2.1: alpha-bar (easy)
 #
 # Return $\bar\alpha_1, \dots, \bar\alpha_T$ as an array (T,), from `betas` (T,).
+#
+# If you are stuck, run `hint("alphas_bar")` in a new cell for a first idea, and `hint("alphas_bar", 2)` for more.
+# `solution("alphas_bar")` shows an answer.
 
 
 # %%

@@ -21,7 +21,8 @@
 # You need [lab 2](lab02.py): the jump to $\mathbf{x}_t$, and the posterior $q(\mathbf{x}_{t-1}\mid\mathbf{x}_t,
 # \mathbf{x}_0)$.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -32,7 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from motes import plots
-from motes.course import check
+from motes.course import check, hint, solution
 from motes.plots.canvas import add_legend, dress, new_axes, new_figure
 from motes.points import DiscreteVP, Simple, variational_bound
 from motes.points.exact import MixtureOracle
@@ -108,6 +109,9 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 #
 # Return $D(p\,\|\,q)$ in nats for $p = \mathcal{N}(\boldsymbol\mu_p, v_p\mathbf{I})$ and $q =
 # \mathcal{N}(\boldsymbol\mu_q, v_q\mathbf{I})$, with means (d,) and variances that are numbers.
+#
+# If you are stuck, run `hint("gaussian_kl")` in a new cell for a first idea, and `hint("gaussian_kl", 2)` for more.
+# `solution("gaussian_kl")` shows an answer.
 
 
 # %%
@@ -353,9 +357,10 @@ figure
 # ### Exercise 3.3: the least possible loss (research)
 #
 # The data is $-m$ or $m$, each with probability 1/2, without any width. Return the least possible simple loss, a
-# number, at given numbers `m` and `alpha_bar`. There is no closed formula; average over the noise numerically. (The
-# least error of $x_0$ as a function of the SNR is famous in information theory: half the area under it, from SNR 0 to
-# infinity, is the entropy of such discrete data in nats, here $\log 2$ [3].)
+# number, at given numbers `m` and `alpha_bar`. There is no closed formula; average over the noise numerically, on a
+# fine grid of noises instead of random draws: an error of 2 in 1,000 is allowed. (The least error of $x_0$ as a
+# function of the SNR is famous in information theory: half the area under it, from SNR 0 to infinity, is the entropy of
+# such discrete data in nats, here $\log 2$ [3].)
 
 
 # %%

@@ -20,7 +20,8 @@
 #
 # You need [lab 3](lab03.py): the simple loss, and why its minimum is not 0.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -32,7 +33,7 @@ import numpy as np
 
 import motes
 from motes import plots
-from motes.course import check, fault
+from motes.course import check, fault, hint, solution
 from motes.points import NoisePredictor, Simple, StepGatedMLP
 from motes.points.schedules import SigmoidBetas
 
@@ -277,6 +278,10 @@ for name, points in (("two real draws", motes.truth("moons").sample(4_000, seed=
 #
 # ## Exercises
 #
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("ema")` in a new cell for a first idea, and `hint("ema", 2)` for more.
+# `solution("ema")` shows an answer.
+#
 # ### 4.1 The moving average (easy)
 #
 # `weights` (n, p) has the weights after each of n training steps. Return their moving average (p,) after the last step:
@@ -325,8 +330,8 @@ if check("antithetic_ratio", antithetic_ratio).correct:
 # %% [markdown]
 # ## Find the fault
 #
-# `fault(4)` returns a recipe for a short training, in which one number is wrong. It standardises the data, its schedule
-# ends in noise, its network is good, and its loss falls as it should. But look at its samples.
+# `fault(4)` returns a recipe for a short training, in which one number is wrong. Its loss falls as it should. But look
+# at its samples.
 
 # %%
 recipe = fault(4)
@@ -345,15 +350,18 @@ plots.comparison(fresh, bad, style=LIGHT)
 # 2. A model keeps two denoisers: `faulty.training.last` has the last weights, and `faulty.training.averaged` their
 #    average. Sample from both, for example `faulty.with_denoiser(faulty.training.last).sample(4_000)`. Which of them
 #    made the samples above?
-# 3. Do the arithmetic of section 1 with the numbers of this recipe.
-# 4. Compare with `print(*motes.diagnose(x, recipe))`, which checks a recipe before it is trained.
+# 3. Put the numbers of this recipe into the formulas of section 1.
 #
 # Then answer with one of the words `"data"`, `"schedule"`, `"network"`, `"learning rate"`, `"average"` and `"sampler"`.
+# `hint("fault_04")` helps here, too.
 
 # %%
 check("fault_04", ...)
 
 # %% [markdown]
+# Once your answer is correct, run `print(*motes.diagnose(x, recipe))`: it checks a recipe before it is trained, and
+# would have saved you this training.
+#
 # ## What you learned
 #
 # - To train is to repeat: take a batch, add noise, guess it, square the error, take a step. Forty lines do it.
@@ -361,7 +369,7 @@ check("fault_04", ...)
 #   error.
 # - A good loss does not make good samples. Measure the samples, and compare with the same measure between two real
 #   draws.
-# - An average of weights that looks back over more steps than the training has still contains the untrained network.
+# - If the loss is good and the samples are bad, exchange one part of the model at a time, and see which exchange helps.
 #
 # ## Next
 #

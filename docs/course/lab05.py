@@ -20,7 +20,8 @@
 # You need [lab 2](lab02.py), the forward process and its posterior; [lab 3](lab03.py), the KL divergence; and the table
 # of JAX functions in [lab 4](lab04.py).
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -33,7 +34,7 @@ import numpy as np
 
 import motes
 from motes import plots
-from motes.course import check, fault
+from motes.course import check, fault, hint, solution
 from motes.points import Ancestral, GaussianOracle, LinearBetas, ReverseProcess, UniformGrid
 from motes.points.schedules import SigmoidBetas
 
@@ -370,8 +371,9 @@ for steps in (100, 20, 10):
 # %% [markdown]
 # ## Exercises
 #
-# Fill in the functions. `check` tries them on inputs that you have not seen. After `from motes.course import hint,
-# solution`, `hint("reverse_mean")` says how to begin.
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("reverse_mean")` in a new cell for a first idea, and `hint("reverse_mean", 2)`
+# for more. `solution("reverse_mean")` shows an answer.
 #
 # ### 5.1 The mean of a step (easy)
 #
@@ -443,7 +445,7 @@ side_by_side({"as it should be": reverse_chain(x_T, noise, bars_of(20))[-1], "fa
 # the spread? Is the mean a straight line in $x_t$? Which line?
 #
 # Your answer is one of the words `"clipping"` (of $\hat{x}_0$), `"last step"` (its noise), `"start"`, `"time"` (the
-# denoiser is asked at the wrong one) and `"variance"`.
+# denoiser is asked at the wrong one) and `"variance"`. `hint("fault_05")` helps.
 
 # %%
 one_column = GaussianOracle([0.0], [[0.25]], to_noise)  # data N(0, 0.5^2)

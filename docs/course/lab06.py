@@ -20,7 +20,8 @@
 #
 # You need [lab 2](lab02.py), the forward process, and [lab 3](lab03.py), the loss.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -33,7 +34,7 @@ import numpy as np
 
 import motes
 from motes import plots
-from motes.course import check
+from motes.course import check, hint, solution
 from motes.points import EmpiricalOracle, Heun, KarrasGrid, NoisePredictor, ReverseProcess
 from motes.points.denoisers import VPredictor, X0Predictor
 from motes.points.schedules import CosineVP
@@ -306,6 +307,10 @@ fig
 # long enough, and it memorises them too; `model.diagnose()` reports this as `memorising`.
 #
 # ## Exercises
+#
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("x0_from_score")` in a new cell for a first idea, and `hint("x0_from_score", 2)`
+# for more. `solution("x0_from_score")` shows an answer.
 #
 # ### 6.1 From the score to the clean point (easy)
 #

@@ -19,7 +19,8 @@
 #
 # You need [lab 6](lab06.py): the score and Tweedie's formula.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -33,7 +34,7 @@ from scipy.stats import norm, qmc
 
 import motes
 from motes import plots
-from motes.course import check, fault
+from motes.course import check, fault, hint, solution
 from motes.points import Denoiser, DPMSolver3M, Heun, KarrasGrid, ReverseProcess, Schedule, VarianceExploding
 from motes.points.exact import MixtureOracle
 from motes.points.samplers import Euler, EulerMaruyama
@@ -325,6 +326,10 @@ for name, (step, _) in solvers.items():
 #
 # ## Exercises
 #
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("ddim_step")` in a new cell for a first idea, and `hint("ddim_step", 2)` for
+# more. `solution("ddim_step")` shows an answer.
+#
 # ### 7.1 DDIM (easy)
 #
 # DDIM without noise is Euler's method for the flow, written in $\mathbf{x}$ instead of $\mathbf{y}$. Take the step
@@ -395,6 +400,7 @@ print(f"declared order {suspect.order}; errors {errors[0]:.1e} and {errors[1]:.1
 #
 # Your answer is one of the words `"last step"`, `"level"` (the second slope belongs to a wrong noise level),
 # `"noise"`, `"point"` (the second slope belongs to a wrong point) and `"weights"` (of the two slopes).
+# `hint("fault_07")` helps.
 
 
 # %%

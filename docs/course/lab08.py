@@ -20,7 +20,8 @@
 #
 # You need [lab 7](lab07.py), the probability flow, and [lab 3](lab03.py), the variational bound.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -34,7 +35,7 @@ import numpy as np
 
 import motes
 from motes import plots
-from motes.course import check, fault
+from motes.course import check, fault, hint, solution
 from motes.points import LinearBetas, VarianceExploding, log_likelihood, variational_bound
 from motes.points.exact import MixtureOracle
 
@@ -281,7 +282,13 @@ fig
 # %% [markdown]
 # ## Exercises
 #
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("in_data_units")` in a new cell for a first idea, and `hint("in_data_units", 2)`
+# for more. `solution("in_data_units")` shows an answer.
+#
 # ### 8.1 Units (easy)
+#
+# Return the log-density of rows in the units of the data, from the log-density of the standardised rows.
 
 
 # %%
@@ -343,7 +350,7 @@ print("KL from the data to the model:", (eight.log_density(test) - suspect.score
 # Does $\int \exp(\log p)$ over a fine grid give 1? If not, which quantity of the data does it give?
 #
 # Your answer is one of the words `"bits"` (instead of nats), `"divergence"` (of the flow), `"prior"` (at the end of the
-# flow), `"steps"` (too few) and `"units"` (of the data).
+# flow), `"steps"` (too few) and `"units"` (of the data). `hint("fault_08")` helps.
 
 # %%
 for point in ([2.0, 0.0], [0.0, 2.0], [1.0, 1.0]):

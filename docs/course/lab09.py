@@ -20,7 +20,8 @@
 # You need [lab 6](lab06.py), the score and the exact denoiser of a mixture, and [lab 7](lab07.py), the probability
 # flow.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -35,7 +36,7 @@ import numpy as np
 
 import motes
 from motes import plots
-from motes.course import check
+from motes.course import check, hint, solution
 from motes.points import GaussianOracle, Given, Heun, KarrasGrid, ReverseProcess, VarianceExploding, conditional_sample
 from motes.points.exact import LabelledOracle
 from motes.points.guidance import Guided
@@ -386,8 +387,9 @@ fig
 # %% [markdown]
 # ## 6. Exercises
 #
-# Replace `...` with your code and run the cell. `check` calls your function with inputs that you have not seen. If you
-# are stuck, `motes.course.hint("guided_x0")` helps, and `motes.course.solution("guided_x0")` shows the answer.
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("guided_x0")` in a new cell for a first idea, and `hint("guided_x0", 2)` for
+# more. `solution("guided_x0")` shows an answer.
 #
 # ### 9.1 `guided_x0` (easy)
 #

@@ -20,7 +20,8 @@
 # You need [lab 6](lab06.py), the exact denoiser of a mixture, and [lab 7](lab07.py), the probability flow and Heun's
 # method.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -38,7 +39,7 @@ from scipy.special import ndtr
 
 import motes
 from motes import plots
-from motes.course import check
+from motes.course import check, hint, solution
 from motes.points import Heun, KarrasGrid, RectifiedFlow, ResidualMLP, ReverseProcess, UniformGrid, VarianceExploding
 from motes.points.exact import MixtureOracle
 
@@ -368,6 +369,10 @@ print("The lines of 4,000 pairs have not crossed: their order at t = 1/2 is the 
 
 # %% [markdown]
 # ## 5. Exercises
+#
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("velocity")` in a new cell for a first idea, and `hint("velocity", 2)` for more.
+# `solution("velocity")` shows an answer.
 #
 # ### 10.1 `velocity` (easy)
 #

@@ -20,7 +20,8 @@
 #
 # You need the chain rule of probabilities, and [lab 3](lab03.py), the variational bound.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -36,7 +37,7 @@ from matplotlib.colors import ListedColormap
 
 import motes
 from motes import plots
-from motes.course import check, fault
+from motes.course import check, fault, hint, solution
 
 LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn or learned
 
@@ -325,9 +326,9 @@ print(f"all cells in one step: {kl:.4f} nats per row; one cell per step: 0")
 # | `overwritten` | it draws complete rows, and then writes the known labels over them |
 # | `late` | it reads a known label only when the turn of its column comes, after earlier columns were drawn |
 #
-# Question it. Below is the first question, rows without a condition. Ask at least two more: what happens given `{0:
-# 2}` (snow), and given `{2: 1}` (late)? Compare each with the exact probabilities; `joint` and sums of it give them
-# all.
+# Question it; `hint("fault_11")` helps. Below is the first question, rows without a condition. Ask at least two more:
+# what happens given `{0: 2}` (snow), and given `{2: 1}` (late)? Compare each with the exact probabilities; `joint` and
+# sums of it give them all.
 
 # %%
 suspect = fault(11)
@@ -345,6 +346,10 @@ check("fault_11", verdict)
 
 # %% [markdown]
 # ## 8. Exercises
+#
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("unmask_by_counting")` in a new cell for a first idea, and
+# `hint("unmask_by_counting", 2)` for more. `solution("unmask_by_counting")` shows an answer.
 #
 # ### 11.1 `unmask_by_counting` (easy)
 #

@@ -21,7 +21,8 @@
 # You need [lab 6](lab06.py), the exact denoiser of a Gaussian, and [lab 7](lab07.py), the probability flow and Heun's
 # method.
 
-# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
+# The next cell installs motes from the checkout that contains this file. Skip it if `import motes` works for you. On
+# Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -37,7 +38,7 @@ from scipy.stats import kstest
 
 import motes
 from motes import plots
-from motes.course import check, fault
+from motes.course import check, fault, hint, solution
 from motes.points import GaussianOracle, VarianceExploding
 
 LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn or learned
@@ -304,8 +305,8 @@ print(f"exact {trials.sum(axis=0) @ (1 / s**2) / total:.3f} +- {total**-0.5:.3f}
 # | `constant` | its width should depend on the observation, and does not |
 # | `blind` | it does not see a part of the observation |
 #
-# The cell below asks the first question: are its ranks uniform? Then ask your own. Change the observation, and compare
-# the draws with `exact(x)`.
+# The cell below asks the first question: are its ranks uniform? Then ask your own; `hint("fault_12")` helps. Change the
+# observation, and compare the draws with `exact(x)`.
 
 # %%
 suspect = fault(12)
@@ -323,6 +324,10 @@ check("fault_12", verdict)
 
 # %% [markdown]
 # ## 7. Exercises
+#
+# Fill in the functions and run their cells. `check` tries them on inputs that you do not see, and names the usual
+# mistakes. If you are stuck, run `hint("linear_posterior")` in a new cell for a first idea, and
+# `hint("linear_posterior", 2)` for more. `solution("linear_posterior")` shows an answer.
 #
 # ### 12.1 `linear_posterior` (easy)
 #

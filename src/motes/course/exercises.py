@@ -31,7 +31,7 @@ EMPTY = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise; its `solution` is a function whose source is shown and whose docstring is the hint."""
+    """One exercise; its `solution` is a function whose source is shown and whose docstring contains the hints."""
 
     name: str
     lab: int
@@ -42,6 +42,11 @@ class Exercise:
     wrong: dict[str, Function]
     rtol: float
     atol: float
+
+    @property
+    def hints(self) -> list[str]:
+        """Return the hints, from a first idea to nearly the solution: the paragraphs of its docstring."""
+        return [" ".join(paragraph.split()) for paragraph in (inspect.getdoc(self.solution) or "").split("\n\n")]
 
     def calls(self) -> list[tuple[Any, ...]]:
         """Return the arguments of each hidden call, made anew: an answer may change its arguments in place."""
@@ -92,8 +97,9 @@ def exercise(
 ) -> Callable[[Function], Function]:
     """Register the decorated function as the solution of an exercise, which has the function's name.
 
-    The function returns a number, an array, a text, or a tuple of these. Its docstring is the hint. For an exercise
-    whose answer is one value, write a function without arguments and leave out `inputs`.
+    The function returns a number, an array, a text, or a tuple of these. Each paragraph of its docstring is a hint:
+    begin with an idea, and let each paragraph come closer to the solution. For an exercise whose answer is one value,
+    write a function without arguments and leave out `inputs`.
 
     Args:
         lab: number of the lab, from 1.
@@ -155,18 +161,27 @@ def check(name: str, answer: Any) -> CheckResult:
     return result
 
 
-def hint(name: str) -> None:
-    """Print how to begin with an exercise.
+def hint(name: str, number: int = 1) -> None:
+    """Print one hint for an exercise.
+
+    Args:
+        name: name of the exercise.
+        number: 1 for a first idea; each further hint comes closer to the solution.
 
     Raises:
-        UsageError: for an unknown name.
+        UsageError: for an unknown name or a number for which there is no hint.
 
     Example:
         >>> from motes.course import hint
         >>> hint("noisy_point")
-        Shrink the point, then add noise...
+        Hint 1 of 2: ...
+        Then: hint('noisy_point', 2)
     """
-    print(inspect.getdoc(_find(name).solution))
+    hints = _find(name).hints
+    if not isinstance(number, int) or not 1 <= number <= len(hints):
+        raise UsageError(f"got {number!r}; expected the number of a hint for '{name}', from 1 to {len(hints)}.")
+    print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
+    print(f"Then: hint({name!r}, {number + 1})" if number < len(hints) else f"Then: solution({name!r})")
 
 
 def solution(name: str) -> None:
@@ -282,6 +297,7 @@ def _problem(one: Exercise, answer: Any) -> str:
     expected = list(one.results(one.solution))
     got: list[Value] = []
     for call in one.calls():
+        before = list(map(_bytes, call))
         try:
             result = function(*call)
         except Exception as error:
@@ -292,12 +308,24 @@ def _problem(one: Exercise, answer: Any) -> str:
             if not got and _is_empty(function):
                 return "not answered yet."
             return f"your function returned {result}. Does it end with `return` and the result?"
+        for argument, value, old in zip(parameters, call, before, strict=True):
+            if _bytes(value) != old:
+                return (
+                    f"not correct. This is the mistake: your function overwrites its argument {argument}. The caller "
+                    f"still needs its values: write `{argument} = {argument} * 2` instead of `{argument} *= 2`, and "
+                    "copy an array before you assign to its entries."
+                )
         got.append(_value(result))
     right = list(map(one.equal, got, expected))
     if all(right):
         return ""
     if mistake := _mistake(one, got):
         return f"not correct. {mistake}"
+    if outside := _outside(function):
+        return (
+            f"not correct. This is the mistake: your function uses {' and '.join(outside)} of the notebook. The hidden "
+            "inputs have other values: compute everything from the arguments."
+        )
     for result, target in zip(got, expected, strict=True):
         if wrong_form := _form_problem(result, target):
             return wrong_form
@@ -305,12 +333,12 @@ def _problem(one: Exercise, answer: Any) -> str:
         words = {str(value[0]) for function in (one.solution, *one.wrong.values()) for value in one.results(function)}
         return f"got {got[0][0]}; expected one of: {', '.join(sorted(words))}."
     if not parameters:
-        return f"not correct: {_distance(got[0], expected[0])}. `hint({one.name!r})` says how to begin."
+        return f"not correct: {_distance(got[0], expected[0])}. `hint({one.name!r})` gives a first idea."
     first = right.index(False)
     arguments = ", ".join(f"{name}={_show(value)}" for name, value in zip(parameters, one.calls()[first], strict=True))
     return (
         f"not correct on {right.count(False)} of {len(right)} hidden inputs. With {arguments}: "
-        f"{_distance(got[first], expected[first])}. `hint({one.name!r})` says how to begin."
+        f"{_distance(got[first], expected[first])}. `hint({one.name!r})` gives a first idea."
     )
 
 
@@ -318,7 +346,7 @@ def _mistake(one: Exercise, got: list[Value]) -> str:
     """Return which known mistake gives the results of the first calls, with advice; empty if none does."""
     for name, mistake in one.wrong.items():
         if all(map(one.equal, got, one.results(mistake))):
-            advice = inspect.getdoc(mistake) or f"Hint: {(inspect.getdoc(one.solution) or '').partition(chr(10))[0]}"
+            advice = inspect.getdoc(mistake) or f"Hint: {one.hints[0]}"
             return f"This is the mistake: {name}. {advice}"
     return ""
 
@@ -327,6 +355,19 @@ def _is_empty(function: Function) -> bool:
     """Return whether a function is still as the lab has it: `...`, and at most a docstring."""
     code = getattr(function, "__code__", None)
     return code is not None and {one.opname for one in dis.get_instructions(code)} <= EMPTY
+
+
+def _outside(function: Function) -> list[str]:
+    """Return the names of the values, neither functions nor modules, that a function takes from outside."""
+    code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    names = [one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"] if code else []
+    values = {name: known[name] for name in names if name in known}
+    return [name for name, value in values.items() if not callable(value) and not inspect.ismodule(value)]
+
+
+def _bytes(value: Any) -> bytes | None:
+    """Return the contents of an array, by which a change in place shows; None for anything else."""
+    return value.tobytes() if isinstance(value, np.ndarray) else None
 
 
 def _form_problem(got: Value, expected: Value) -> str:
@@ -375,6 +416,8 @@ def _line(error: Exception, function: Function) -> str:
 
 
 def _show(value: Any) -> str:
+    if callable(value):
+        return "<function>"
     if hasattr(value, "shape"):
         text = " ".join(np.array2string(np.asarray(value), precision=3, max_line_width=1000).split())
     else:

@@ -34,6 +34,26 @@ def _noise_share(betas):
     return 1 - np.cumprod(1 - betas)
 
 
+def _product_of_betas(betas):
+    """beta_t is the share of the noise that a step adds. Multiply the shares that the steps keep."""
+    return np.cumprod(betas)
+
+
+def _last_only(betas):
+    """This is the product of all steps. The question is what is left after each of them."""
+    return np.prod(1 - betas)
+
+
+def _from_step_0(betas):
+    """The lab's `bar` begins with step 0. The question begins with the first step, which has one entry of `betas`."""
+    return np.append(1, np.cumprod(1 - betas))
+
+
+def _sum_of_shares(betas):
+    """A share of a share is a product. With your sum, more than everything would be left."""
+    return np.cumsum(1 - betas)
+
+
 @exercise(
     lab=2,
     level="easy",
@@ -45,10 +65,14 @@ def _noise_share(betas):
         "a sum instead of a product": _sum,
         "one step off": _late,
         "the share of the noise instead of the signal": _noise_share,
+        "the product of the betas": _product_of_betas,
+        "only the last alpha-bar": _last_only,
+        "an entry for step 0 too many": _from_step_0,
+        "the shares are added": _sum_of_shares,
     },
 )
 def alphas_bar(betas):
-    """Step t keeps a share 1 - beta_t of the variance.
+    """Each step keeps a share 1 - beta_t of the variance. What is left of it after two steps?
 
     Shares of one step after the other multiply; numpy has a cumulative product.
     """
@@ -96,6 +120,40 @@ def _step_undone(x_t, x_0, t, betas):
     return x_t / np.sqrt(1 - betas[t - 1])
 
 
+def _late_bars(x_t, x_0, t, betas):
+    """beta is right. np.cumprod(1 - betas)[0] is alpha-bar_1, so its entry t belongs to step t + 1."""
+    bar = np.append(np.cumprod(1 - betas), 0.5 * np.prod(1 - betas))
+    return _mean(x_t, x_0, bar[t], bar[t - 1], betas[t - 1])
+
+
+def _late_beta(x_t, x_0, t, betas):
+    """alpha-bar is right. `betas` has no entry for step 0: which entry belongs to step t?"""
+    bar = np.append(1, np.cumprod(1 - betas))
+    return _mean(x_t, x_0, bar[t], bar[t - 1], np.append(betas, 0.5)[t])
+
+
+def _not_divided(x_t, x_0, t, betas):
+    """This is the sum of precision times mean. For a mean it is divided by the sum of the precisions."""
+    bar, beta = np.append(1, np.cumprod(1 - betas)), betas[t - 1]
+    return np.sqrt(1 - beta) / beta * x_t + np.sqrt(bar[t - 1]) / (1 - bar[t - 1]) * x_0
+
+
+def _x_0_root_missing(x_t, x_0, t, betas):
+    """The weight of x_t is right. alpha-bar is a share of the variance: by which factor is x_0 scaled at step t - 1?"""
+    bar = np.append(1, np.cumprod(1 - betas))
+    return posterior_mean(x_t, np.sqrt(bar[t - 1]) * x_0, t, betas)
+
+
+def _x_t_root_missing(x_t, x_0, t, betas):
+    """The weight of x_0 is right. 1 - beta_t is a share of the variance: which factor scales x_{t-1} in the step?"""
+    return posterior_mean(np.sqrt(1 - betas[t - 1]) * x_t, x_0, t, betas)
+
+
+def _bar_of_t(x_t, x_0, t, betas):
+    """The evidence of x_0 is about x_{t-1}. How much signal does that point have?"""
+    return posterior_mean(x_t, np.sqrt(1 - betas[t - 1]) * x_0, t, betas)
+
+
 @exercise(
     lab=2,
     level="middle",
@@ -108,13 +166,23 @@ def _step_undone(x_t, x_0, t, betas):
         "the square roots are missing": _no_roots,
         "x_t is ignored": _forward_only,
         "x_0 is ignored": _step_undone,
+        "alpha-bar is one step off": _late_bars,
+        "beta is one step off": _late_beta,
+        "not divided by the precision": _not_divided,
+        "the square root in the weight of x_0 is missing": _x_0_root_missing,
+        "the square root in the weight of x_t is missing": _x_t_root_missing,
+        "alpha-bar_t instead of alpha-bar_{t-1} in the weight of x_0": _bar_of_t,
     },
 )
 def posterior_mean(x_t, x_0, t, betas):
-    """Multiply two Gaussians in x_{t-1}: q(x_{t-1} | x_0), and q(x_t | x_{t-1}) read as a function of x_{t-1}.
+    """Where x_{t-1} was is known from two sides: from x_0 and from x_t. Section 3 combines them. What are its
+    weights?
 
-    Precisions add, and the mean is the sum of precision times mean, divided by the total precision. With
-    bar = np.append(1, np.cumprod(1 - betas)), alpha-bar_t is bar[t] and beta_t is betas[t - 1].
+    Multiply two Gaussians in x_{t-1}: q(x_{t-1} | x_0), and q(x_t | x_{t-1}) read as a function of x_{t-1}.
+    Precisions add, and the mean is the sum of precision times mean, divided by the total precision.
+
+    The mean is B / P, and P = (1 - alpha-bar_t) / (beta_t (1 - alpha-bar_{t-1})). With bar = np.append(1,
+    np.cumprod(1 - betas)), alpha-bar_t is bar[t] and beta_t is betas[t - 1].
     """
     bar, beta = np.append(1, np.cumprod(1 - betas)), betas[t - 1]
     x_0_weight = np.sqrt(bar[t - 1]) * beta / (1 - bar[t])
@@ -162,6 +230,34 @@ def _without_noise(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
     return alpha_s * x_0 + sigma_s * (x_t - alpha_t * x_0) / sigma_t, np.asarray(0.0)
 
 
+def _no_factor(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """x_t is a scaled x_s plus noise. The precision-weighted mean contains this scale."""
+    factor = alpha_t / alpha_s
+    mean, variance = skip_posterior(x_t / factor, x_0, alpha_s, sigma_s, alpha_t, sigma_t)
+    return mean, variance
+
+
+def _no_alpha_s(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """Given x_0 alone, x_s lies around alpha_s x_0."""
+    return skip_posterior(x_t, x_0 / alpha_s, alpha_s, sigma_s, alpha_t, sigma_t)
+
+
+def _factor_from_0(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """alpha_t is the factor from time 0 to t. At s the point has been scaled already."""
+    return _skip(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t**2 - (alpha_t * sigma_s) ** 2, sigma_t)
+
+
+def _order(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """Both numbers are right. Return the mean first."""
+    return skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t)[::-1]
+
+
+def _by_deviation(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """Precisions are 1 / variance, not 1 / standard deviation. Which power of sigma_t belongs into the weights?"""
+    mean, variance = skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t)
+    return sigma_t * mean, sigma_t * variance
+
+
 @exercise(
     lab=2,
     level="research",
@@ -173,13 +269,20 @@ def _without_noise(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
         "a schedule that preserves the variance is assumed": _preserving,
         "sigma_t^2 - sigma_s^2 as the variance of the step": _difference,
         "DDIM instead of the posterior": _without_noise,
+        "the factor of the step is missing at x_t": _no_factor,
+        "alpha_s is missing at x_0": _no_alpha_s,
+        "alpha_t is taken for the factor of the step": _factor_from_0,
+        "the variance comes before the mean": _order,
+        "divided by sigma_t instead of its square": _by_deviation,
     },
 )
 def skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
-    """First find the step from s to t: x_t = factor x_s + noise of a variance that makes up sigma_t^2.
+    """A step from s to t is a factor and fresh noise. Which factor, and which variance, lead from s to t?
 
-    The factor is alpha_t / alpha_s, and factor^2 sigma_s^2 + variance = sigma_t^2. Then multiply two Gaussians in x_s,
-    as for one step.
+    The factor is alpha_t / alpha_s, and the variance of the step makes up what factor^2 sigma_s^2 lacks to
+    sigma_t^2.
+
+    Then multiply two Gaussians in x_s, as for one step: the precisions 1 / sigma_s^2 and factor^2 / variance add.
     """
     factor = alpha_t / alpha_s
     added = sigma_t**2 - (factor * sigma_s) ** 2

@@ -37,6 +37,34 @@ def _counted_from_last(weights, decay):
     return ema(weights[::-1], decay)
 
 
+def _added(weights, decay):
+    """The shares of the average and of the new row have to add up to 1; yours add up to more."""
+    average = weights[0]
+    for one in weights[1:]:
+        average = decay * average + one
+    return average
+
+
+def _last_two(weights, decay):
+    """You mixed each row with the row before it. Mix it with the average of all rows before it."""
+    return decay * weights[-2] + (1 - decay) * weights[-1]
+
+
+def _both_ends(weights, decay):
+    """Only the first and the last row count here. Take in the rows between them, one by one."""
+    return decay * weights[0] + (1 - decay) * weights[-1]
+
+
+def _last(weights, decay):
+    """These are the weights after the last step, without any average."""
+    return weights[-1]
+
+
+def _all_steps(weights, decay):
+    """The last of these rows is right. Return it alone."""
+    return np.array([ema(weights[: steps + 1], decay) for steps in range(len(weights))])
+
+
 @exercise(
     lab=4,
     level="easy",
@@ -48,10 +76,18 @@ def _counted_from_last(weights, decay):
         "a correction of the start that is not asked for": _corrected,
         "a plain mean": _plain,
         "the rows are taken in reverse": _counted_from_last,
+        "the new row counts fully": _added,
+        "the average of the last two rows": _last_two,
+        "the rows in between are left out": _both_ends,
+        "the last weights": _last,
+        "the averages after every step": _all_steps,
     },
 )
 def ema(weights, decay):
-    """Begin with the first row. For each later row, keep a share `decay` of the average and add the rest of the row."""
+    """Section 1 has the rule. What does the average keep of itself when a new row comes, and what does it take in?
+
+    Begin with the first row. For each later row, keep a share `decay` of the average and add the rest of the row.
+    """
     average = weights[0]
     for one in weights[1:]:
         average = decay * average + (1 - decay) * one
@@ -90,6 +126,35 @@ def _sum_of_norms(w, b, limit):
     return w * factor, b * factor
 
 
+def _upside_down(w, b, limit):
+    """Your factor makes a long gradient even longer. Check its length afterwards."""
+    factor = max(1, np.sqrt(np.sum(w**2) + np.sum(b**2)) / limit)
+    return w * factor, b * factor
+
+
+def _limit_1(w, b, limit):
+    """The training of section 2 clips to a norm of 1. Here the limit is an argument."""
+    return clip_by_norm(w, b, 1.0)
+
+
+def _largest(w, b, limit):
+    """A vector is longer than its largest entry. All entries count for its length."""
+    factor = min(1, limit / max(np.abs(w).max(), np.abs(b).max()))
+    return w * factor, b * factor
+
+
+def _w_alone(w, b, limit):
+    """The entries of b count for the length as well."""
+    factor = min(1, limit / np.linalg.norm(w))
+    return w * factor, b * factor
+
+
+def _root_mean_square(w, b, limit):
+    """The norm is the root of the sum of squares, not of their mean."""
+    factor = min(1, limit / np.sqrt(np.mean(np.append(w, b) ** 2)))
+    return w * factor, b * factor
+
+
 @exercise(
     lab=4,
     level="middle",
@@ -101,10 +166,20 @@ def _sum_of_norms(w, b, limit):
         "the squared norm": _squared,
         "each array is clipped alone": _each_array,
         "the sum of the arrays' norms": _sum_of_norms,
+        "the factor is upside down": _upside_down,
+        "the limit is 1, as in the lab": _limit_1,
+        "the largest entry instead of the norm": _largest,
+        "only the norm of w": _w_alone,
+        "the root mean square instead of the norm": _root_mean_square,
     },
 )
 def clip_by_norm(w, b, limit):
-    """Put all entries into one vector and take its length; above the limit, scale both arrays by limit / length."""
+    """Clipping keeps the direction of the whole gradient. What is its length, and when is it too long?
+
+    Put all entries into one vector and take its length; above the limit, scale both arrays by one factor.
+
+    The factor is limit / length, and at most 1; the length is the root of the sum of all squared entries.
+    """
     factor = min(1, limit / np.sqrt(np.sum(w**2) + np.sum(b**2)))
     return w * factor, b * factor
 
@@ -143,6 +218,36 @@ def _uncentred(losses):
     return 1 + np.mean(losses * losses[::-1]) / np.mean(losses**2)
 
 
+def _mixed_divisors(losses):
+    """`numpy.cov` divides by T - 1 and `numpy.var` by T. All T steps are known here, so divide both by T."""
+    return 1 + np.cov(losses, losses[::-1])[0, 1] / np.var(losses)
+
+
+def _sample_variance(losses):
+    """With ddof=1 one variance divides by T - 1 and the other by T. All T steps are known here: leave ddof at 0."""
+    return antithetic_ratio(losses) * len(losses) / (len(losses) - 1)
+
+
+def _sum_of_pair(losses):
+    """Compare like with like: you divided the variance of a sum by the variance of a mean."""
+    return 4 * antithetic_ratio(losses)
+
+
+def _ratio_upside_down(losses):
+    """Below 1 the pairs should help, so their variance is above the fraction line."""
+    return np.var(losses) / 2 / np.var((losses + losses[::-1]) / 2)
+
+
+def _twice(losses):
+    """Var(a + b) = Var(a) + Var(b) + 2 Cov(a, b): the two variances add up as well."""
+    return 1 + 2 * _correlation(losses)
+
+
+def _shifted(losses):
+    """Entry 0 is the first step and T - 1 the last. The partner of entry 0 should be the last entry."""
+    return np.var((losses + np.roll(losses[::-1], 1)) / 2) / (np.var(losses) / 2)
+
+
 @exercise(
     lab=4,
     level="research",
@@ -154,12 +259,19 @@ def _uncentred(losses):
         "the correlation alone": _alone,
         "one independent step instead of two": _single,
         "the means are not subtracted": _uncentred,
+        "a covariance that divides by T - 1": _mixed_divisors,
+        "a variance that divides by T - 1": _sample_variance,
+        "the sum of the two losses instead of their mean": _sum_of_pair,
+        "the ratio is upside down": _ratio_upside_down,
+        "the covariance counts twice": _twice,
+        "steps k and T - k": _shifted,
     },
 )
 def antithetic_ratio(losses):
-    """losses (T,) has the expected loss at each step. Write the variance of a mean of two numbers with a covariance.
+    """A mean of two numbers varies less if they tend to differ. Write its variance with a covariance.
 
-    Both steps of the pair are uniform on their own, so both have the same variance.
+    Both steps of the pair are uniform on their own, so both have the same variance, and two independent steps have
+    covariance 0. The pairs are the entries of `losses` and of `losses[::-1]`.
     """
     mean_of_pair = (losses + losses[::-1]) / 2
     return np.var(mean_of_pair) / (np.var(losses) / 2)
@@ -210,5 +322,8 @@ def _sampler():
     },
 )
 def fault_04():
-    """Compare samples of `training.last` and `training.averaged`, then compute 0.9995**1000."""
+    """Which parts of the recipe do good and bad samples have in common? Sample from each of the two denoisers.
+
+    Put the numbers of `recipe.to_dict()["training"]` into the formulas of section 1.
+    """
     return "average"

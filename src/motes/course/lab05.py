@@ -48,13 +48,45 @@ def _mean(x_t, eps_hat, factor, size):
         "x0_hat instead of the mean: a leap to the data instead of one step": lambda x_t, eps_hat, k, betas: _mean(
             x_t, eps_hat, _bar(betas, k), np.sqrt(1 - _bar(betas, k))
         ),
+        "the factor 1 / sqrt(1 - beta) is missing: each forward step shrinks the point": (
+            lambda x_t, eps_hat, k, betas: _mean(x_t, eps_hat, 1.0, betas[k] / np.sqrt(1 - _bar(betas, k)))
+        ),
+        "sqrt(beta) instead of beta: the posterior's mean contains a variance there": (
+            lambda x_t, eps_hat, k, betas: _mean(x_t, eps_hat, 1 - betas[k], np.sqrt(betas[k] / (1 - _bar(betas, k))))
+        ),
+        "beta eps_hat without sigma_t: eps_hat has variance 1, and x_t contains sigma_t times the noise": (
+            lambda x_t, eps_hat, k, betas: _mean(x_t, eps_hat, 1 - betas[k], betas[k])
+        ),
+        "the whole noise is removed in one step": (
+            lambda x_t, eps_hat, k, betas: _mean(x_t, eps_hat, 1 - betas[k], np.sqrt(1 - _bar(betas, k)))
+        ),
+        "multiplied by sqrt(1 - beta): a reverse step undoes the shrinking": (
+            lambda x_t, eps_hat, k, betas: (1 - betas[k]) * reverse_mean(x_t, eps_hat, k, betas)
+        ),
+        "divided by 1 - beta: the forward step multiplies the point by a square root": (
+            lambda x_t, eps_hat, k, betas: reverse_mean(x_t, eps_hat, k, betas) / np.sqrt(1 - betas[k])
+        ),
+        "brackets are missing: the factor belongs to the noise as well": (
+            lambda x_t, eps_hat, k, betas: (
+                x_t / np.sqrt(1 - betas[k]) - betas[k] / np.sqrt(1 - _bar(betas, k)) * eps_hat
+            )
+        ),
+        "beta is one step off: betas[0] belongs to the first step": (
+            lambda x_t, eps_hat, k, betas: _mean(
+                x_t, eps_hat, 1 - betas[k - 1], betas[k - 1] / np.sqrt(1 - _bar(betas, k))
+            )
+        ),
     },
 )
 def reverse_mean(x_t, eps_hat, k, betas):
-    """Put x0_hat = (x_t - sigma_t eps_hat) / alpha_t into the posterior's mean, and simplify.
+    """The mean contains x0_hat. Express x0_hat by x_t and the predicted noise, and see what is left of each of
+    them.
 
-    One step removes the share betas[k] / sigma_t of the predicted noise, with sigma_t^2 = 1 - alpha-bar. Step k = 0 is
-    the first, so alpha-bar is the product of 1 - betas[0], ..., 1 - betas[k].
+    Put x0_hat = (x_t - sigma_t eps_hat) / alpha_t into the posterior's mean. The coefficient of x_t becomes 1 / a,
+    with a = sqrt(1 - betas[k]).
+
+    One step removes the share betas[k] / sigma_t of the predicted noise, with sigma_t^2 = 1 - alpha-bar. Step k = 0
+    is the first, so alpha-bar is the product of 1 - betas[0], ..., 1 - betas[k].
     """
     sigma_t = np.sqrt(1 - np.prod(1 - betas[: k + 1]))
     return (x_t - betas[k] / sigma_t * eps_hat) / np.sqrt(1 - betas[k])
@@ -67,19 +99,21 @@ def _moments_inputs(rng):
     return [(rng.normal(), rng.uniform(0.3, 2.0), _betas(rng, 0.05)) for _ in range(4)]
 
 
-def _run(mean, std, betas, *, own_start=False, blurred=False, narrow=False, off=0):
+def _run(
+    mean, std, betas, *, own_start=False, blurred=False, narrow=False, off=0, power=2, noise=lambda beta: beta, order=-1
+):
     """Return the mean and variance of the samples, with one mistake."""
     bars = np.concatenate([np.ones(1 + off), np.cumprod(1 - betas)])[: len(betas) + 1]
     m, v = (np.sqrt(bars[-1]) * mean, bars[-1] * std**2 + 1 - bars[-1]) if own_start else (0.0, 1.0)
-    for k in range(len(betas))[::-1]:
+    for k in range(len(betas))[::order]:
         bar, before = bars[k + 1], bars[k]
         if bar == 1:
             continue
         gain = np.sqrt(bar) * std**2 / (bar * std**2 + 1 - bar)
         c0, ct = np.sqrt(before) * betas[k] / (1 - bar), np.sqrt(1 - betas[k]) * (1 - before) / (1 - bar)
-        fresh = betas[k] * ((1 - before) / (1 - bar) if narrow else 1) * (k > 0 or blurred)
+        fresh = noise(betas[k]) * ((1 - before) / (1 - bar) if narrow else 1) * (k > 0 or blurred)
         m = c0 * (mean + gain * (m - np.sqrt(bar) * mean)) + ct * m
-        v = (c0 * gain + ct) ** 2 * v + fresh
+        v = (c0 * gain + ct) ** power * v + fresh
     return m, v
 
 
@@ -106,13 +140,28 @@ def _moments(mean, std, betas, **mistake):
         "alpha-bar is one step off: the product ends with beta_{k-1}": lambda mean, std, betas: _moments(
             mean, std, betas, off=1
         ),
+        "the slope of a step is not squared in the variance": (
+            lambda mean, std, betas: _moments(mean, std, betas, power=1)
+        ),
+        "no step adds noise": (lambda mean, std, betas: _moments(mean, std, betas, noise=lambda beta: 0 * beta)),
+        "a step adds the standard deviation sqrt(beta) to a variance": (
+            lambda mean, std, betas: _moments(mean, std, betas, noise=np.sqrt)
+        ),
+        "x0_hat is treated as a constant in the variance: it moves with x_t": (
+            lambda mean, std, betas: (_moments(mean, std, betas)[0], _moments(0.0, 0.0, betas)[1])
+        ),
+        "the steps are taken in the order of the forward process": (
+            lambda mean, std, betas: _moments(mean, std, betas, order=1)
+        ),
     },
 )
 def chain_moments(mean, std, betas):
-    """Follow the mean and the variance from step to step: every step is a linear map plus noise.
+    """Every step is a linear map plus noise. What does each of the two do to a mean, and what to a variance?
 
-    For data N(mean, std^2) the exact denoiser is x0_hat = mean + gain (x_t - alpha_t mean). Start with mean 0 and
-    variance 1; a linear map a x + b turns a variance v into a^2 v, and the noise adds beta_k, but none at k = 0.
+    A linear map a x + b turns a mean m into a m + b and a variance v into a^2 v, and the noise adds beta_k, but
+    none at k = 0. Start with mean 0 and variance 1, and go from the last step down to the first.
+
+    For data N(mean, std^2) the exact denoiser is x0_hat = mean + gain (x_t - alpha_t mean), so a = c_0 gain + c_t.
     """
     bars = np.cumprod(1 - betas)
     m, v = 0.0, 1.0
@@ -160,10 +209,34 @@ def _step_variance(k, betas, mean_square, *, power=2, snr=1, spread=lambda mean_
         "a standard deviation where a variance belongs": lambda k, betas, mean_square: np.sqrt(
             _step_variance(k, betas, mean_square)
         ),
+        "the coefficient c_0 is missing: x_0 enters the mean with a weight": (
+            lambda k, betas, mean_square: _step_variance(k, betas, mean_square, power=0)
+        ),
+        "the variance of eps is taken for the variance of x_0: x_0 is another linear function of it": (
+            lambda k, betas, mean_square: _step_variance(k, betas, mean_square, snr=0)
+        ),
+        "sigma / alpha is not squared: a factor multiplies a variance by its square": (
+            lambda k, betas, mean_square: _step_variance(k, betas, mean_square, snr=0.5)
+        ),
+        "the posterior's variance is missing: also a known x_0 leaves a spread": (
+            lambda k, betas, mean_square: _step_variance(k, betas, mean_square) - _step_variance(k, betas, 1.0)
+        ),
+        "beta instead of the posterior's variance": (
+            lambda k, betas, mean_square: (
+                betas[k] + _step_variance(k, betas, mean_square) - _step_variance(k, betas, 1.0)
+            )
+        ),
+        "the sign of the variance of eps is wrong": (
+            lambda k, betas, mean_square: _step_variance(
+                k, betas, mean_square, spread=lambda mean_square: mean_square - 1
+            )
+        ),
     },
 )
 def best_variance(k, betas, mean_square):
-    """Add what is not known of x_0 to the posterior's variance: c_0^2 Var[x_0 | x_t].
+    """The posterior's variance is for a known x_0. What does a step have to add because x_0 is not known?
+
+    Add c_0^2 Var[x_0 | x_t] to the posterior's variance.
 
     x_0 = (x_t - sigma_t eps) / alpha_t, so given x_t the variance of x_0 is (sigma_t / alpha_t)^2 times the
     variance of eps, which is on average 1 - E[eps_hat^2].
@@ -230,5 +303,9 @@ def _variance():
     },
 )
 def fault_05():
-    """Send many copies of one x_t through a single step, and compare their mean and spread with the exact ones."""
+    """Send many copies of one x_t through a single step, and compare their mean and spread with the exact ones.
+
+    The spread is right. Write the mean that you measured as c_0 x0_hat + c_t x_t, and solve for x0_hat. Which x_t and
+    which time give this x0_hat?
+    """
     return "time"

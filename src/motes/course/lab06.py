@@ -31,10 +31,31 @@ def _score_inputs(rng):
             x_t + sigma**2 * score
         ),
         "eps_hat, the noise, instead of the point": lambda x_t, score, alpha, sigma: -sigma * score,
+        "brackets are missing: x_t is divided by alpha as well": (
+            lambda x_t, score, alpha, sigma: x_t + sigma**2 * score / alpha
+        ),
+        "the score is taken for eps_hat: they differ by a factor -sigma": (
+            lambda x_t, score, alpha, sigma: (x_t - sigma * score) / alpha
+        ),
+        "a square root of alpha: the argument is alpha, not alpha-bar": (
+            lambda x_t, score, alpha, sigma: (x_t + sigma**2 * score) / np.sqrt(alpha)
+        ),
+        "multiplied by alpha instead of divided: x_t contains alpha times the point": (
+            lambda x_t, score, alpha, sigma: alpha * (x_t + sigma**2 * score)
+        ),
+        "the score is not multiplied by sigma^2: near the data it is large, and the noise is small": (
+            lambda x_t, score, alpha, sigma: (x_t + score) / alpha
+        ),
+        "the score is divided by sigma^2 once more": (
+            lambda x_t, score, alpha, sigma: (x_t + score / sigma**2) / alpha
+        ),
     },
 )
 def x0_from_score(x_t, score, alpha, sigma):
-    """Solve Tweedie's formula, score = (alpha x0_hat - x_t) / sigma^2, for x0_hat."""
+    """Section 2 writes the score of q(x_t) with E[x_0 | x_t]. Solve this formula for the clean point.
+
+    Tweedie's formula is score = (alpha x0_hat - x_t) / sigma^2.
+    """
     return (x_t + sigma**2 * score) / alpha
 
 
@@ -52,15 +73,29 @@ def _mixture_inputs(rng):
 
 
 def _mixture(
-    x_t, alpha, sigma, weights, means, stds, *, width=None, centres=None, largest=False, gain=None, height=0.5
+    x_t,
+    alpha,
+    sigma,
+    weights,
+    means,
+    stds,
+    *,
+    variance=None,
+    width=None,
+    centres=None,
+    largest=False,
+    gain=None,
+    half=0.5,
+    height=0.5,
+    axis=1,
 ):
     """Return the exact denoiser, with one part replaced."""
-    variance = alpha**2 * stds**2 + sigma**2
+    variance = alpha**2 * stds**2 + sigma**2 if variance is None else variance
     width = variance if width is None else width
     offset = x_t[:, None] - (alpha * means if centres is None else centres)
-    log_joint = np.log(weights) - np.sum(offset**2, axis=2) / (2 * width) - height * means.shape[1] * np.log(width)
-    share = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
-    share = share == 1 if largest else share / share.sum(axis=1, keepdims=True)
+    log_joint = np.log(weights) - half * np.sum(offset**2, axis=2) / width - height * means.shape[1] * np.log(width)
+    share = np.exp(log_joint - log_joint.max(axis=axis, keepdims=True))
+    share = share == 1 if largest else share / share.sum(axis=axis, keepdims=True)
     gain = alpha * stds**2 / variance if gain is None else gain
     return np.einsum("nk,nkd->nd", share, means + gain[:, None] * (x_t[:, None] - alpha * means))
 
@@ -105,13 +140,43 @@ def _mixture(
                 x_t, alpha, sigma, weights, means, stds, gain=np.zeros_like(stds)
             )
         ),
+        "the factor 1/2 in the exponents is missing": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(x_t, alpha, sigma, weights, means, stds, half=1)
+        ),
+        "the components keep their prior weights: x_t says which of them are likely": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, half=0, height=0
+            )
+        ),
+        "alpha is missing in the variance of x_t: the width of a component is shrunk as well": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, variance=stds**2 + sigma**2
+            )
+        ),
+        "the variance of x_t is without the noise": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, variance=alpha**2 * stds**2
+            )
+        ),
+        "alpha is missing in the slope of a component's answer": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, gain=stds**2 / (alpha**2 * stds**2 + sigma**2)
+            )
+        ),
+        "normalised over the points instead of the components: each point has probabilities that add up to 1": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(x_t, alpha, sigma, weights, means, stds, axis=0)
+        ),
     },
 )
 def mixture_denoiser(x_t, alpha, sigma, weights, means, stds):
-    """Average the answers of the components, each weighted by its probability given x_t.
+    """If you knew the component, the answer would be a straight line. How likely is each component, given x_t?
+
+    Average the answers of the components, each weighted by its probability given x_t: by Bayes' rule, its weight
+    times the density of x_t in it, divided by the sum over all components. Do not forget the normaliser of each
+    Gaussian.
 
     Component k of x_t is N(alpha means_k, (alpha^2 stds_k^2 + sigma^2) I). Given k, x_0 is on average means_k +
-    alpha stds_k^2 / (alpha^2 stds_k^2 + sigma^2) (x_t - alpha means_k). Do not forget the normaliser of each Gaussian.
+    alpha stds_k^2 / (alpha^2 stds_k^2 + sigma^2) (x_t - alpha means_k).
     """
     variance = alpha**2 * stds**2 + sigma**2  # (k,)
     offset = x_t[:, None] - alpha * means  # (n, k, d)
@@ -158,11 +223,26 @@ def _jacobian_inputs(rng):
         "the identity is missing: without a denoiser x_0 would be as uncertain as the noise": (
             lambda jacobian, alpha, sigma: (sigma / alpha) ** 2 * sigma * jacobian
         ),
+        "the number 1 instead of the identity matrix: only the diagonal of the derivative of x_t is 1": (
+            lambda jacobian, alpha, sigma: (sigma / alpha) ** 2 * (1 - sigma * jacobian)
+        ),
+        "the Jacobian is not multiplied by sigma": (
+            lambda jacobian, alpha, sigma: (sigma / alpha) ** 2 * (np.eye(len(jacobian)) - jacobian)
+        ),
+        "alpha divides once instead of twice: it is in x0_hat and in the derivative of its mean": (
+            lambda jacobian, alpha, sigma: alpha * posterior_covariance(jacobian, alpha, sigma)
+        ),
+        "alpha is missing": (lambda jacobian, alpha, sigma: alpha**2 * posterior_covariance(jacobian, alpha, sigma)),
+        "sigma / alpha is upside down: more noise must make x_0 less certain": (
+            lambda jacobian, alpha, sigma: (alpha / sigma) ** 4 * posterior_covariance(jacobian, alpha, sigma)
+        ),
     },
 )
 def posterior_covariance(jacobian, alpha, sigma):
     """Differentiate E[x_0 | x_t] with respect to x_t under the integral: the covariance of x_0 appears.
 
-    The result is d x0_hat / d x_t = alpha / sigma^2 Cov[x_0 | x_t]. Then put in x0_hat = (x_t - sigma eps_hat) / alpha.
+    The result is d x0_hat / d x_t = alpha / sigma^2 Cov[x_0 | x_t].
+
+    Then put in x0_hat = (x_t - sigma eps_hat) / alpha, whose derivative is (I - sigma jacobian) / alpha.
     """
     return (sigma / alpha) ** 2 * (np.eye(len(jacobian)) - sigma * jacobian)

@@ -50,10 +50,48 @@ def _ddim_inputs(rng):
                 alpha_s * x0_hat + alpha_t / alpha_s * (sigma_s / sigma_t) ** 2 * (x_t - alpha_t * x0_hat)
             )
         ),
+        "sigma_s / sigma_t is upside down: less noise is left at time s": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                alpha_s * x0_hat + sigma_t / sigma_s * (x_t - alpha_t * x0_hat)
+            )
+        ),
+        "alpha_s is missing: x_s contains a shrunk point": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                x0_hat + sigma_s / sigma_t * (x_t - alpha_t * x0_hat)
+            )
+        ),
+        "alpha_t is missing in eps_hat: x_t contains a shrunk point": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                alpha_s * x0_hat + sigma_s / sigma_t * (x_t - x0_hat)
+            )
+        ),
+        "the noise is not divided by sigma_t: eps_hat has variance 1": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                alpha_s * x0_hat + sigma_s * (x_t - alpha_t * x0_hat)
+            )
+        ),
+        "the sign of the noise is wrong: it keeps its direction": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                alpha_s * x0_hat - sigma_s / sigma_t * (x_t - alpha_t * x0_hat)
+            )
+        ),
+        "the step is in sigma instead of r = sigma / alpha": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                alpha_s * (x_t / alpha_t + (sigma_s - sigma_t) * (x_t - alpha_t * x0_hat) / sigma_t)
+            )
+        ),
+        "y_s instead of x_s: multiply by alpha_s at the end": (
+            lambda x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s: (
+                ddim_step(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s) / alpha_s
+            )
+        ),
     },
 )
 def ddim_step(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s):
-    """Split x_t into point and noise, and mix the two again in the proportions of time s."""
+    """Split x_t into point and noise. Both stay the same along the step: what changes?
+
+    Solve x_t = alpha_t x0_hat + sigma_t eps_hat for eps_hat, and mix the two again in the proportions of time s.
+    """
     eps_hat = (x_t - alpha_t * x0_hat) / sigma_t
     return alpha_s * x0_hat + sigma_s * eps_hat
 
@@ -99,10 +137,38 @@ def _two_slopes(eps_hat, y, r, r_next, *, point=1.0, level=1.0, weights=(0.5, 0.
         "the midpoint method, also of second order, but not Heun's": lambda eps_hat, y, r, r_next: _two_slopes(
             eps_hat, y, r, r_next, point=0.5, level=0.5, weights=(0, 1)
         ),
+        "the arguments of eps_hat are exchanged: first the point, then the level": (
+            lambda eps_hat, y, r, r_next: heun_step(lambda y, r: eps_hat(r, y), y, r, r_next)
+        ),
+        "the width of the step is missing in front of the mean slope": (
+            lambda eps_hat, y, r, r_next: y + (heun_step(eps_hat, y, r, r_next) - y) / (r_next - r)
+        ),
+        "the width of the step is missing in the prediction": (
+            lambda eps_hat, y, r, r_next: _two_slopes(eps_hat, y, r, r_next, point=1 / (r_next - r))
+        ),
+        "the second slope alone, instead of the mean of both": (
+            lambda eps_hat, y, r, r_next: _two_slopes(eps_hat, y, r, r_next, weights=(0, 1))
+        ),
+        "the second half starts from the predicted point: begin at y again": (
+            lambda eps_hat, y, r, r_next: heun_step(eps_hat, y, r, r_next) + (r_next - r) * eps_hat(y, r)
+        ),
+        "brackets are missing: only the second slope is halved": (
+            lambda eps_hat, y, r, r_next: _two_slopes(eps_hat, y, r, r_next, weights=(1, 0.5))
+        ),
+        "the prediction goes away from the data: r_next - r is negative already": (
+            lambda eps_hat, y, r, r_next: _two_slopes(eps_hat, y, r, r_next, point=-1)
+        ),
+        "r_next is taken for the width of the step": (
+            lambda eps_hat, y, r, r_next: y + r_next * (eps_hat(y, r) + eps_hat(y + r_next * eps_hat(y, r), r_next)) / 2
+        ),
     },
 )
 def heun_step(eps_hat, y, r, r_next):
-    """Take an Euler step, evaluate the slope where it ends, and take the step again with the mean of both slopes."""
+    """Euler's step uses the slope where it starts. Which second slope can you get, and how do you use both?
+
+    Take an Euler step, evaluate the slope where it ends, and take the step again from y with the mean of both
+    slopes.
+    """
     width = r_next - r
     slope = eps_hat(y, r)
     return y + width * (slope + eps_hat(y + width * slope, r_next)) / 2
@@ -152,12 +218,40 @@ def _exponential(y, x0, slope, h, curve):
                 y, x0, (x0 - x0_before) / h_before, h, lambda h: 1 - (1 + h) * np.exp(-h)
             )
         ),
+        "the slope is not divided by h_before": (
+            lambda y, x0, x0_before, h, h_before: _exponential(y, x0, x0 - x0_before, h, lambda h: h - 1 + np.exp(-h))
+        ),
+        "the exponential is missing in the integral of the slope": (
+            lambda y, x0, x0_before, h, h_before: _exponential(
+                y, x0, (x0 - x0_before) / h_before, h, lambda h: h**2 / 2
+            )
+        ),
+        "the line goes through x0_before at the present point": (
+            lambda y, x0, x0_before, h, h_before: _exponential(
+                y, x0_before, (x0 - x0_before) / h_before, h, lambda h: h - 1 + np.exp(-h)
+            )
+        ),
+        "y does not decay: without x0_hat, y would fall by the factor e^{-h}": (
+            lambda y, x0, x0_before, h, h_before: multistep(y, x0, x0_before, h, h_before) + (1 - np.exp(-h)) * y
+        ),
+        "Euler's method: y is held constant on the right-hand side": (
+            lambda y, x0, x0_before, h, h_before: y + h * (x0 - y)
+        ),
+        "a sign in the integration by parts is wrong: the integral has to be 0 at h = 0, and small for a small h": (
+            lambda y, x0, x0_before, h, h_before: _exponential(
+                y, x0, (x0 - x0_before) / h_before, h, lambda h: h + 1 - np.exp(-h)
+            )
+        ),
     },
 )
 def multistep(y, x0, x0_before, h, h_before):
-    """Integrate e^{-(h-u)} (x0 + slope u) over u from 0 to h, and add e^{-h} y.
+    """The equation is linear, so its solution is an integral over x0_hat. Write x0_hat as a line, starting at the
+    present point.
 
-    The slope comes from the previous step, (x0 - x0_before) / h_before. Integrate u e^{-(h-u)} by parts.
+    Integrate e^{-(h-u)} (x0 + slope u) over u from 0 to h, and add e^{-h} y. The slope comes from the previous
+    step.
+
+    The slope is (x0 - x0_before) / h_before. Integrate u e^{-(h-u)} by parts.
     """
     slope = (x0 - x0_before) / h_before
     return np.exp(-h) * y + (1 - np.exp(-h)) * x0 + slope * (h - 1 + np.exp(-h))
@@ -219,5 +313,9 @@ def _weights():
     },
 )
 def fault_07():
-    """Take single steps with slopes that you choose: one that depends on y alone, and one that depends on r alone."""
+    """Take single steps with slopes that you choose: one that depends on y alone, and one that depends on r alone.
+
+    For a slope of r alone, Heun's step is the width times the mean of the slopes at r and s. Which slopes give the
+    step of the suspect?
+    """
     return "level"

@@ -27,10 +27,25 @@ def _units_inputs(rng):
         "the mean over columns instead of the sum": lambda log_p, std: log_p - np.mean(np.log(std)),
         "the density is not changed at all": lambda log_p, std: log_p + 0 * std[0],
         "bits instead of nats": lambda log_p, std: log_p - np.sum(np.log2(std)),
+        "the logarithm of the sum of the standard deviations: the volume is their product": (
+            lambda log_p, std: log_p - np.log(np.sum(std))
+        ),
+        "log p is divided by the volume: dividing a density is a subtraction for its logarithm": (
+            lambda log_p, std: log_p / np.prod(std)
+        ),
+        "the logarithm is missing: a volume becomes a sum of logarithms": (lambda log_p, std: log_p - np.sum(std)),
+        "the density instead of its logarithm": (lambda log_p, std: np.exp(log_p) / np.prod(std)),
+        "a logarithm to base 10": (lambda log_p, std: log_p - np.sum(np.log10(std))),
+        "log p is divided by the logarithm of the volume: a quotient of densities is a difference of logarithms": (
+            lambda log_p, std: log_p / np.sum(np.log(std))
+        ),
     },
 )
 def in_data_units(log_p, std):
-    """Divide the density by the volume that a unit cube of z has in x, the product of the standard deviations."""
+    """A density is a mass per volume. Which volume does a cube with sides of 1 in z have in x?
+
+    The density is divided by the product of the standard deviations. Take the logarithm of that.
+    """
     return log_p - np.sum(np.log(std))
 
 
@@ -79,12 +94,45 @@ def _path(y_end, divergences, levels, *, sign=1, std=None, dims=None, heights=No
             lambda y_end, divergences, levels: _path(y_end, divergences, levels, heights=divergences[:, :-1])
         ),
         "the divergence is left out": lambda y_end, divergences, levels: _path(y_end, divergences, levels, sign=0),
+        "the variance at the end is r^2: the data itself has variance 1": (
+            lambda y_end, divergences, levels: _path(y_end, divergences, levels, std=levels[-1])
+        ),
+        "the variance is missing in the normaliser": (
+            lambda y_end, divergences, levels: (
+                _path(y_end, divergences, levels) + y_end.shape[1] / 2 * np.log(1 + levels[-1] ** 2)
+            )
+        ),
+        "the normaliser of the prior is missing": (
+            lambda y_end, divergences, levels: _path(y_end, divergences, levels, dims=0)
+        ),
+        "the factor 1/2 in the exponent of the prior is missing": (
+            lambda y_end, divergences, levels: _path(np.sqrt(2) * y_end, divergences, levels)
+        ),
+        "the sign of the normaliser is wrong: a wide Gaussian is low": (
+            lambda y_end, divergences, levels: _path(y_end, divergences, levels, dims=-y_end.shape[1])
+        ),
+        "each interval has the divergence of its upper end: the trapezoidal rule takes the mean of both ends": (
+            lambda y_end, divergences, levels: _path(y_end, divergences, levels, heights=divergences[:, 1:])
+        ),
+        "the divergences are added without the widths of the intervals": (
+            lambda y_end, divergences, levels: _path(y_end, divergences, levels, sign=0) + divergences.sum(axis=1)
+        ),
+        "the prior is missing": (lambda y_end, divergences, levels: _path(0 * y_end, divergences, levels, dims=0)),
+        "y is summed over all points: each point has its own distance from 0": (
+            lambda y_end, divergences, levels: _path(
+                np.full((len(y_end), 1), np.linalg.norm(y_end)), divergences, levels, dims=y_end.shape[1]
+            )
+        ),
     },
 )
 def flow_log_prob(y_end, divergences, levels):
-    """Add the integral of the divergence over r to the log-density of N(0, (1 + r^2) I) at the end.
+    """Where does the path end, how likely is this point there, and how much did the density change along the path?
 
-    `y_end` is (n, d), `divergences` (n, k), at the k rising `levels`; use the trapezoidal rule.
+    Add the integral of the divergence over r to the log-density of N(0, (1 + r^2) I) at the end, with r =
+    levels[-1].
+
+    The log-density of N(0, v I) is -|y|^2 / (2 v) - d / 2 log(2 pi v). Use the trapezoidal rule for each row of
+    `divergences` (n, k).
     """
     variance = 1 + levels[-1] ** 2
     prior = -np.sum(y_end**2, axis=1) / (2 * variance) - y_end.shape[1] / 2 * np.log(2 * np.pi * variance)
@@ -137,13 +185,37 @@ def _entropy(levels, losses, d, *, sign=-1, places=np.log, share=lambda losses, 
         "a standard deviation where a variance belongs, in the entropy at the last level": (
             lambda levels, losses, d: _entropy(levels, losses, d, spread=np.sqrt(1 + levels[-1] ** 2))
         ),
+        "the area is halved: the factor 1/2 is that of an integral over the log-SNR": (
+            lambda levels, losses, d: _entropy(levels, losses, d, sign=-0.5)
+        ),
+        "the variance at the end is r^2: the data itself has variance 1": (
+            lambda levels, losses, d: _entropy(levels, losses, d, spread=levels[-1] ** 2)
+        ),
+        "the 1 in the entropy of a Gaussian is missing": (
+            lambda levels, losses, d: _entropy(levels, losses, d) - d / 2
+        ),
+        "the entropy at the end counts one column instead of d": (
+            lambda levels, losses, d: (
+                _entropy(levels, losses, d) - (d - 1) / 2 * (1 + np.log(2 * np.pi * (1 + levels[-1] ** 2)))
+            )
+        ),
+        "1 - loss instead of d - loss: the loss is a sum over columns": (
+            lambda levels, losses, d: _entropy(levels, losses, d, share=lambda losses, d: 1 - losses)
+        ),
+        "the entropy at the last level is missing": (
+            lambda levels, losses, d: (
+                _entropy(levels, losses, d) - d / 2 * (1 + np.log(2 * np.pi * (1 + levels[-1] ** 2)))
+            )
+        ),
     },
 )
 def entropy_from_losses(levels, losses, d):
-    """Start from the entropy at the last level, and integrate dh/dlog r = d - loss down to the first.
+    """At the last level the entropy is known. How does it change with the noise level, and how does the loss enter?
 
-    At the last level y is nearly N(0, (1 + r^2) I). `losses` are sums over the d columns; use the trapezoidal rule in
-    log r.
+    Start from the entropy at the last level, and integrate dh/dlog r = d - loss down to the first.
+
+    At the last level y is nearly N(0, (1 + r^2) I), with the entropy d / 2 (1 + log(2 pi (1 + r^2))). `losses` are
+    sums over the d columns; use the trapezoidal rule in log r.
     """
     heights = d - losses
     fall = np.sum((heights[1:] + heights[:-1]) / 2 * np.diff(np.log(levels)))
@@ -207,5 +279,8 @@ def _steps():
     },
 )
 def fault_08():
-    """Subtract the exact log p. How does the difference depend on the point, and what is its exponential?"""
+    """Subtract the exact log p. How does the difference depend on the point, and what is its exponential?
+
+    Compare this number with the standard deviations of the two columns of the data.
+    """
     return "units"

@@ -34,6 +34,31 @@ def _score(x_t, t, x0_hat):
     return ((1 - t) * x0_hat - x_t) / t**2
 
 
+def _not_shrunk(x_t, t, x0_hat):
+    """x_t contains (1 - t) x0_hat, not all of it."""
+    return (x_t - x0_hat) / t - x0_hat
+
+
+def _preserving(x_t, t, x0_hat):
+    """This is alpha eps_hat - sigma x0_hat, as in lab 6. Differentiate (1 - t) x_0 + t eps with respect to t."""
+    return (1 - t) * _noise(x_t, t, x0_hat) - t * x0_hat
+
+
+def _added(x_t, t, x0_hat):
+    """The factor of x_0 falls with t. Which sign has its derivative?"""
+    return _noise(x_t, t, x0_hat) + x0_hat
+
+
+def _noise_part(x_t, t, x0_hat):
+    """x_t - (1 - t) x0_hat is t eps_hat. Find eps_hat first."""
+    return x_t - (1 - t) * x0_hat
+
+
+def _from_here(x_t, t, x0_hat):
+    """From here to the noise, only the time 1 - t is left. The whole way, in the time 1, starts at x0_hat."""
+    return _noise(x_t, t, x0_hat) - x_t
+
+
 @exercise(
     lab=10,
     level="easy",
@@ -45,10 +70,19 @@ def _score(x_t, t, x0_hat):
         "time runs the other way": _from_noise,
         "the way instead of the velocity": _way,
         "the score instead of the velocity": _score,
+        "x0_hat is not shrunk in eps_hat": _not_shrunk,
+        "the v of a schedule that preserves the variance": _preserving,
+        "the clean point and the noise are added": _added,
+        "the noise is not divided by t": _noise_part,
+        "the noise minus the present point": _from_here,
     },
 )
 def velocity(x_t, t, x0_hat):
-    """Solve x_t = (1 - t) x0_hat + t eps_hat for eps_hat, and subtract x0_hat."""
+    """The point moves on a straight line from x_0 to eps. Which of the two do you know, and how do you find the
+    other?
+
+    Solve x_t = (1 - t) x0_hat + t eps_hat for eps_hat, and subtract x0_hat.
+    """
     return (x_t - x0_hat) / t
 
 
@@ -77,6 +111,26 @@ def _same_time(x_t, t):
     return x_t / (1 - t) * np.cos(np.pi * t / 2)
 
 
+def _upside_down(x_t, t):
+    """tan(a) = sin(a) / cos(a) is noise divided by signal. Which of t and 1 - t belongs to the noise?"""
+    return x_t / (1 - t) * t / np.hypot(1 - t, t)
+
+
+def _cosine_alone(x_t, t):
+    """x_t contains (1 - t) x_0. Which factor makes cos(a) x_0 from that?"""
+    return x_t * (1 - t) / np.hypot(1 - t, t)
+
+
+def _unit_length(x_t, t):
+    """The pair of factors (cos a, sin a) has length 1. The point itself keeps its own length."""
+    return x_t / np.linalg.norm(x_t)
+
+
+def _by_noise(x_t, t):
+    """This is the point for which the noise has the factor 1. For a circle, both factors change."""
+    return x_t / t
+
+
 @exercise(
     lab=10,
     level="middle",
@@ -88,10 +142,19 @@ def _same_time(x_t, t):
         "a variance where a standard deviation belongs": _by_variance,
         "the point of a variance-exploding schedule": _exploding,
         "the same time instead of the same ratio of noise to signal": _same_time,
+        "the ratio of noise to signal is upside down": _upside_down,
+        "multiplied by cos(a) alone": _cosine_alone,
+        "each point is scaled to length 1": _unit_length,
+        "divided by the factor of the noise": _by_noise,
     },
 )
 def on_the_circle(x_t, t):
-    """Choose a with tan(a) = t / (1 - t), and find the factor between (1 - t, t) and (cos a, sin a)."""
+    """Both points contain x_0 and eps in the same ratio, so one is a multiple of the other. Of which length?
+
+    Choose a with tan(a) = t / (1 - t), and find the factor between (1 - t, t) and (cos a, sin a).
+
+    (cos a, sin a) has the length 1, and (1 - t, t) has the length sqrt((1 - t)^2 + t^2).
+    """
     return x_t / np.sqrt((1 - t) ** 2 + t**2)
 
 
@@ -137,6 +200,44 @@ def _backward(x_t, t, s, mean, std):
     return -average_velocity(x_t, t, s, mean, std)
 
 
+def _end(x_t, t, s, mean, std):
+    """This is where the trajectory is at time s. A velocity is a way divided by a time."""
+    return x_t - (t - s) * average_velocity(x_t, t, s, mean, std)
+
+
+def _by_t(x_t, t, s, mean, std):
+    """The way is right. It takes the time from t down to s, and s is not always 0."""
+    return (t - s) / t * average_velocity(x_t, t, s, mean, std)
+
+
+def _both_ends(x_t, t, s, mean, std):
+    """This is a trapezoidal rule with one interval. The average over all times has a closed formula here."""
+    return (_velocity_now(x_t, t, s, mean, std) + _velocity_then(x_t, t, s, mean, std)) / 2
+
+
+def _mean_ignored(x_t, t, s, mean, std):
+    """You scaled the point itself. Its distance from the mean of x_t is what is scaled."""
+    return average_velocity(x_t, t, s, 0.0, std)
+
+
+def _deviations(x_t, t, s, mean, std):
+    """x_t is a sum of independent Gaussians. What adds up for these?"""
+    ratio = ((1 - s) * std + s) / ((1 - t) * std + t)
+    return (x_t - (1 - s) * mean - ratio * (x_t - (1 - t) * mean)) / (t - s)
+
+
+def _ratio_upside_down(x_t, t, s, mean, std):
+    """The rank is divided by the width at t, and multiplied by the width at s."""
+    ratio = np.hypot((1 - t) * std, t) / np.hypot((1 - s) * std, s)
+    return (x_t - (1 - s) * mean - ratio * (x_t - (1 - t) * mean)) / (t - s)
+
+
+def _denoised(x_t, t, s, mean, std):
+    """E[x_0 | x_t] is the mean of the points that x_t may come from. The trajectory ends in one of them."""
+    x0_hat = mean + (1 - t) * std**2 / ((1 - t) ** 2 * std**2 + t**2) * (x_t - (1 - t) * mean)
+    return (x_t - x0_hat) / (t - s)
+
+
 @exercise(
     lab=10,
     level="research",
@@ -149,10 +250,20 @@ def _backward(x_t, t, s, mean, std):
         "the mean does not move with time": _fixed_mean,
         "the way instead of the velocity": _distance,
         "the sign is wrong": _backward,
+        "the point x_s instead of the velocity": _end,
+        "divided by t": _by_t,
+        "the mean of the velocities at both ends": _both_ends,
+        "the mean is ignored": _mean_ignored,
+        "standard deviations are added": _deviations,
+        "the ratio of the standard deviations is upside down": _ratio_upside_down,
+        "the trajectory ends in x0_hat": _denoised,
     },
 )
 def average_velocity(x_t, t, s, mean, std):
-    """A trajectory keeps its rank. For Gaussians this is (x_t - mean of x_t) / (standard deviation of x_t).
+    """A trajectory keeps its rank. Which number says how far up a point is within a Gaussian, whatever its mean and
+    width?
+
+    For Gaussians the rank is (x_t - mean of x_t) / (standard deviation of x_t). Find x_s from it first.
 
     x_t = (1 - t) x_0 + t eps has the mean (1 - t) mean and the variance (1 - t)^2 std^2 + t^2.
     """

@@ -15,7 +15,7 @@ def _joint(rng, *shape):
 def _tables(rng):
     table = rng.integers(0, [2, 3, 4], size=(300, 3))
     table[:, 2] = np.where(rng.random(300) < 0.5, table[:, 0] + table[:, 1], table[:, 2])
-    rows = ([1, -1, -1], 1, 3), ([-1, 2, 3], 0, 2), ([0, 1, -1], 2, 4), ([-1, -1, 0], 0, 2)
+    rows = ([1, -1, -1], 1, 3), ([-1, 2, 3], 0, 2), ([0, 1, -1], 2, 5), ([-1, -1, 0], 0, 2)
     return [(table, np.array(row), j, labels) for row, j, labels in rows]
 
 
@@ -47,6 +47,33 @@ def _smoothed(table, row, j, labels):
     return counts / counts.sum()
 
 
+def _masks_compared(table, row, j, labels):
+    """-1 is no label of the table, so no row agrees with it. Compare the visible cells alone."""
+    return np.full(labels, np.nan)  # 0 / 0
+
+
+def _short(table, row, j, labels):
+    """The answer needs an entry for each label of cell j, also for those that were not counted."""
+    agree = np.all((row == -1) | (table == row), axis=1)
+    return np.bincount(table[agree, j]) / agree.sum()
+
+
+def _first_cell(table, row, j, labels):
+    """A row must agree in all visible cells. You compared one of them."""
+    first = np.where(np.arange(len(row)) == np.argmax(row != -1), row, -1)
+    return unmask_by_counting(table, first, j, labels)
+
+
+def _distinct(table, row, j, labels):
+    """A row that is ten times in the table is ten times as likely."""
+    return unmask_by_counting(np.unique(table, axis=0), row, j, labels)
+
+
+def _most_frequent(table, row, j, labels):
+    """The denoiser returns the probabilities of all labels. A choice comes later, when a row is drawn."""
+    return np.eye(labels)[np.argmax(unmask_by_counting(table, row, j, labels))]
+
+
 @exercise(
     lab=11,
     level="easy",
@@ -58,12 +85,21 @@ def _smoothed(table, row, j, labels):
         "the visible cells are ignored": _marginal,
         "one visible cell is enough": _any_cell,
         "the counts are smoothed": _smoothed,
+        "masked cells must agree, too": _masks_compared,
+        "labels that no agreeing row has are left out": _short,
+        "only the first visible cell counts": _first_cell,
+        "equal rows count once": _distinct,
+        "the most frequent label alone": _most_frequent,
     },
 )
 def unmask_by_counting(table, row, j, labels):
-    """Select the rows that agree with `row` in all visible cells, and count their labels in cell j.
+    """Which rows of the table could be this row? Select them, and look at what they have in cell j.
 
-    `labels` is the number of labels of cell j; `np.bincount(..., minlength=labels)` also counts those that are absent.
+    A row agrees if every visible cell of `row` has the same label in it; a masked cell agrees with any label.
+    Divide the counts of the labels by the number of rows that agree.
+
+    `labels` is the number of labels of cell j; `np.bincount(..., minlength=labels)` also counts those that are
+    absent.
     """
     agree = np.all((row == -1) | (table == row), axis=1)
     counts = np.bincount(table[agree, j], minlength=labels)
@@ -100,6 +136,36 @@ def _sign(t):
     return -mask_weight(t)
 
 
+def _multiplied(t):
+    """gamma'(t) is the rate among all cells. Is it larger or smaller among the masked cells alone?"""
+    return _not_divided(t) * (1 - np.cos(np.pi * t / 2))
+
+
+def _upside_down(t):
+    """The weight has to grow where few cells are masked, as 1/t does."""
+    return 1 / mask_weight(t)
+
+
+def _probability(t):
+    """This is gamma(t). For gamma(t) = t your weight would be t instead of 1/t."""
+    return 1 - np.cos(np.pi * t / 2)
+
+
+def _cosine(t):
+    """At t = 0 the probability of a mask begins to grow with slope 0. Yours begins with pi / 2."""
+    return np.pi / 2 * np.cos(np.pi * t / 2) / (1 - np.cos(np.pi * t / 2))
+
+
+def _by_t(t):
+    """t is the share of masked cells for gamma(t) = t. What is it here?"""
+    return _not_divided(t) / t
+
+
+def _whole_turn(t):
+    """Check your gamma at t = 1: all cells have to be masked there, with probability 1."""
+    return np.pi * np.sin(np.pi * t) / (1 - np.cos(np.pi * t))
+
+
 @exercise(
     lab=11,
     level="middle",
@@ -112,12 +178,21 @@ def _sign(t):
         "the rate of the forward process": _forward_rate,
         "the chain rule is missing": _chain_rule,
         "the sign is wrong": _sign,
+        "multiplied by the share of masked cells": _multiplied,
+        "the fraction is upside down": _upside_down,
+        "the probability of a mask itself": _probability,
+        "the derivative of the cosine is wrong": _cosine,
+        "divided by t instead of the share of masked cells": _by_t,
+        "pi t instead of pi t / 2": _whole_turn,
     },
 )
 def mask_weight(t):
-    """Repeat sections 2 and 3 with gamma(t) instead of t: which share of the masked cells does a step reveal?
+    """Repeat sections 2 and 3 with gamma(t) instead of t: which share of the masked cells does a step from t to s
+    reveal?
 
-    Divide this share by t - s, and let s go to t.
+    The share is (gamma(t) - gamma(s)) / gamma(t). Divide it by t - s, and let s go to t.
+
+    This is gamma'(t) / gamma(t). The derivative of 1 - cos(pi t / 2) has the factor pi / 2.
     """
     return np.pi / 2 * np.sin(np.pi * t / 2) / (1 - np.cos(np.pi * t / 2))
 
@@ -152,6 +227,33 @@ def _unweighted(joint):
     return np.mean([same_step_gap(one[None] / one.sum()) for one in joint])
 
 
+def _not_normalised(joint):
+    """p(a, b) p(a, c) contains p(a) twice. Do your drawn probabilities add up to 1?"""
+    return np.sum(joint * np.log(joint / (joint.sum(axis=2, keepdims=True) * joint.sum(axis=1, keepdims=True))))
+
+
+def _reversed(joint):
+    """This is KL(drawn || true). Average the log-ratio over the true rows."""
+    drawn = joint.sum(axis=2, keepdims=True) * joint.sum(axis=1, keepdims=True) / joint.sum(axis=(1, 2), keepdims=True)
+    return np.sum(drawn * np.log(drawn / joint))
+
+
+def _chain(joint):
+    """Cells 1 and 2 appear in the same step: which cell is visible when they are drawn?"""
+    return same_step_gap(joint.transpose(1, 0, 2))
+
+
+def _mean(joint):
+    """The probabilities are the weights of the mean already: add up."""
+    return same_step_gap(joint) / joint.size
+
+
+def _no_weights(joint):
+    """A KL divergence is a mean over rows. Weight each log-ratio with the probability of its row."""
+    drawn = joint.sum(axis=2, keepdims=True) * joint.sum(axis=1, keepdims=True) / joint.sum(axis=(1, 2), keepdims=True)
+    return np.sum(np.log(joint / drawn))
+
+
 @exercise(
     lab=11,
     level="research",
@@ -163,12 +265,20 @@ def _unweighted(joint):
         "all three cells are revealed in one step": _all_at_once,
         "the sign is wrong": _negative,
         "the labels of cell 0 are not weighted": _unweighted,
+        "not divided by p(a)": _not_normalised,
+        "the two distributions are exchanged": _reversed,
+        "cell 2 is drawn given cell 1 alone": _chain,
+        "the mean over the cells of the array instead of the sum": _mean,
+        "the log-ratios are not weighted": _no_weights,
     },
 )
 def same_step_gap(joint):
-    """The drawn rows have p(a) p(b | a) p(c | a). Write it with sums of the joint probabilities p(a, b, c).
+    """Write down the probability with which a row is drawn. What does the denoiser not know when it draws cell 2?
 
-    KL(true || drawn) is the sum of p log(p / drawn). For these two it is the conditional mutual information of b and c.
+    The drawn rows have p(a) p(b | a) p(c | a). Write it with sums of the joint probabilities p(a, b, c).
+
+    p(a) p(b | a) p(c | a) = p(a, b) p(a, c) / p(a). KL(true || drawn) is the sum of p log(p / drawn); for these two
+    it is the conditional mutual information of b and c.
     """
     first = joint.sum(axis=(1, 2), keepdims=True)
     drawn = joint.sum(axis=2, keepdims=True) * joint.sum(axis=1, keepdims=True) / first
@@ -241,6 +351,9 @@ def _sharpened():
     },
 )
 def fault_11():
-    """Compare rows drawn without a condition, given column 0, and given column 2 with the exact probabilities."""
+    """Compare rows drawn without a condition, given column 0, and given column 2 with the exact probabilities.
+
+    In which of the three cases is column 1 wrong? The columns are drawn from the left to the right.
+    """
     # A condition on the last column leaves the others as they were: the sampler reads it when their labels are drawn.
     return "late"
