@@ -263,7 +263,7 @@ def _defined_in_a_notebook(line):
 
 
 def test_a_value_from_outside_is_named_if_the_result_is_wrong(double):
-    named = "This is the mistake: your function uses mean of the notebook. "
+    named = "not correct on 2 of 2 hidden inputs. Your function uses mean of the notebook; "
     assert named in check("double", _defined_in_a_notebook("x * mean")).message
     assert check("double", _defined_in_a_notebook("(mean - 1) * x")).correct
     for line in ("double(x) + 1", "x.mean() + np.zeros_like(x)"):  # a function, and an attribute with the same name

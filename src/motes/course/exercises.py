@@ -321,11 +321,6 @@ def _problem(one: Exercise, answer: Any) -> str:
         return ""
     if mistake := _mistake(one, got):
         return f"not correct. {mistake}"
-    if outside := _outside(function):
-        return (
-            f"not correct. This is the mistake: your function uses {' and '.join(outside)} of the notebook. The hidden "
-            "inputs have other values: compute everything from the arguments."
-        )
     for result, target in zip(got, expected, strict=True):
         if wrong_form := _form_problem(result, target):
             return wrong_form
@@ -337,7 +332,7 @@ def _problem(one: Exercise, answer: Any) -> str:
     first = right.index(False)
     arguments = ", ".join(f"{name}={_show(value)}" for name, value in zip(parameters, one.calls()[first], strict=True))
     return (
-        f"not correct on {right.count(False)} of {len(right)} hidden inputs. With {arguments}: "
+        f"not correct on {right.count(False)} of {len(right)} hidden inputs. {_outside(function)}With {arguments}: "
         f"{_distance(got[first], expected[first])}. `hint({one.name!r})` gives a first idea."
     )
 
@@ -357,12 +352,20 @@ def _is_empty(function: Function) -> bool:
     return code is not None and {one.opname for one in dis.get_instructions(code)} <= EMPTY
 
 
-def _outside(function: Function) -> list[str]:
-    """Return the names of the values, neither functions nor modules, that a function takes from outside."""
+def _outside(function: Function) -> str:
+    """Return a sentence about the numbers and arrays that a function takes from the notebook; empty if there are none.
+
+    They are seldom the mistake if they are constants, and usually if they describe the data of the lab.
+    """
     code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
     names = [one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"] if code else []
     values = {name: known[name] for name in names if name in known}
-    return [name for name, value in values.items() if not callable(value) and not inspect.ismodule(value)]
+    data = [name for name, value in values.items() if isinstance(getattr(value, "shape", value), tuple | int | float)]
+    if not data:
+        return ""
+    return (
+        f"Your function uses {' and '.join(data)} of the notebook; what belongs to the data must come from arguments. "
+    )
 
 
 def _bytes(value: Any) -> bytes | None:
