@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from motes.data.arrays import Mask
+from motes.data.arrays import Mask, Series
 from motes.data.points import mixed
 from motes.encoding import JsonRecord
 from motes.evaluation import results
@@ -143,7 +143,7 @@ def _prepare(x: Array, training: Array, discrete: Mask) -> tuple[Array, Array]:
 
 
 class Count(NamedTuple):
-    """A number of copies among a number of rows."""
+    """A number of copies, of whole rows or of single values, among a number of rows."""
 
     copies: int
     rows: int
@@ -225,6 +225,12 @@ def count_copies(synthetic: Array, held_out: Array, training: Array) -> Copies:
     gap, low, high = (float(x) for x in share_difference(*ours, *reference))
     metric = Metric("copies", gap, low, high, float(p_value))
     return Copies(ours, theirs, twins, metric, copied, known, reference)
+
+
+def count_known_values(rows: Series, training: Series) -> Count:
+    """Count the rows whose entry in a column is also an entry of a training row; missing entries do not count."""
+    known = {*training.cells()} - {None}
+    return Count(sum(cell in known for cell in rows.cells()), len(rows))
 
 
 def fingerprints(x: Array) -> NDArray[np.uint64]:

@@ -254,6 +254,8 @@ class TableDetails(results.Details):
         likelihood: result for the log-likelihoods, if they were given.
         records: distances to the training rows.
         copies: rows that equal a training row.
+        known_values: for each column of ids or personal data, set aside or not, the synthetic and the held-out rows
+            with a value of a training row.
         examples: ten synthetic and ten training rows.
     """
 
@@ -264,10 +266,13 @@ class TableDetails(results.Details):
     likelihood: Likelihoods | None
     records: privacy.ClosestRecords | None
     copies: privacy.Copies
+    known_values: Mapping[str, Sides]
     examples: Examples
 
     kind = "table"
-    json_names = ("columns", "associations", "classifier", "utility", "likelihood", "records", "copies")
+    json_names = (
+        "columns", "associations", "classifier", "utility", "likelihood", "records", "copies", "known_values"
+    )  # fmt: skip
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
         """Return blocks of text: a line for each section and each column, then the other results."""
@@ -281,6 +286,8 @@ class TableDetails(results.Details):
             lines.append(("DCR share (interval)", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
         (ours, n), (theirs, m) = self.copies.synthetic, self.copies.held_out
         lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
+        for name, counts in self.known_values.items():
+            lines.append((f"real values of '{name}'", *(f"{known:,} of {total:,}" for known, total in counts)))
         near = results.aligned(("distance to the closest training row", "synthetic", "held-out"), lines)
         return [results.sections_text(entries), columns, *(text for text in texts if text), f"Privacy\n{near}"]
 
@@ -616,11 +623,19 @@ def evaluate_tables(
             entries.append(Entry(key, *measures[key], said, *values))
     details = TableDetails(
         columns, parts.get("associations"), parts.get("classifier"), parts.get("utility"), parts.get("likelihood"),
-        parts.get("dcr"), copies, _examples(schema, frames, compare.rng(19)),
+        parts.get("dcr"), copies, _count_known_values(schema, frames), _examples(schema, frames, compare.rng(19)),
     )  # fmt: skip
     against = "training rows and held-out rows" if len(held_out) else "training rows"
     sizes = {name: len(x) for name, x in compare.view.x.items()}
     return results.Evaluation("", against, sizes, tuple(entries), details, (*_set_aside(schema), *compare.notes), seed)
+
+
+def _count_known_values(schema: Schema, frames: Mapping[str, Frame]) -> dict[str, Sides]:
+    """Count the synthetic and the held-out rows with a training value, for each column of ids or personal data."""
+    named = [column.name for column in schema.columns if column.name in schema.identifiers or column.personal]
+    synthetic, held_out, training = (schema.frame(frames[name]).columns for name in frames)
+    count = privacy.count_known_values
+    return {name: Sides(*(count(rows[name], training[name]) for rows in (synthetic, held_out))) for name in named}
 
 
 def _set_aside(schema: Schema) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The content of a report in the form that its templates use: rows of tables, pictures and captions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from motes.evaluation import Metric
 from motes.evaluation.associations import AssociationResult
 from motes.evaluation.points import PointColumn, PointDetails
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
-from motes.evaluation.results import Array, Entry, Verdict, between, number, shown
+from motes.evaluation.results import Array, Entry, Sides, Verdict, between, number, shown
 from motes.evaluation.tables import ClassifierResult, ColumnResult, Likelihoods
 from motes.plots import svg
 from motes.rasters import density_difference, limits_of
@@ -209,6 +209,12 @@ def copies(found: Copies) -> list[tuple[str, str, str, str]]:
         (name, f"{count:,}", f"{total:,}", f"{count / total:.2%}" if total else "-")
         for name, (count, total) in counts.items()
     ]
+
+
+def known_values(found: Mapping[str, Sides]) -> list[tuple[str, str, str]]:
+    """Return the lines of the table of real values in columns of ids and personal data."""
+    words = lambda count: f"{count.copies:,} of {count.rows:,}"
+    return [(name, words(both.synthetic), words(both.real)) for name, both in found.items()]
 
 
 def _mark(label: str, metric: Metric, colour: str) -> svg.Mark:

@@ -761,6 +761,7 @@ def check_schema(schema: Schema) -> Encoded:
     for aside in schema.identifiers.values():  # placeholders are texts, or whole numbers that fit their type
         most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
         require(abs(aside.first) < most, "the placeholders of a column")
+        require(all(min(pair) > 0 for pair in aside.repeats.items()), "how often the placeholders of a column repeat")
     with np.errstate(all="ignore"):
         schema.check_stated()
         for part in schema.parts:

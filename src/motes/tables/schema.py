@@ -663,6 +663,7 @@ class Schema:
         """Return the decoded rows `made` with placeholders in the columns that are set aside, numbered from `start`.
 
         Placeholders are texts such as `name-000001`, or whole numbers beyond the training values; none is a real value.
+        They repeat as the real values do, unless a stated rule makes their column part of a unique key.
 
         Example:
             >>> from motes.tables import Schema
@@ -671,7 +672,10 @@ class Schema:
             >>> schema.with_placeholders(rows)["name"].tolist()
             ['name-000001', 'name-000002']
         """
-        numbered = {name: one.placeholders(start, len(made)) for name, one in self.identifiers.items()}
+        keys = {name for rule in self.stated for name in rule.keys}
+        numbered = {
+            name: one.placeholders(start, len(made), distinct=name in keys) for name, one in self.identifiers.items()
+        }
         return Frame({**made.columns, **numbered})
 
     def contents(self, data: Any, *, name: str = "the data") -> Frame:

@@ -1,19 +1,23 @@
-"""The choice of column kinds, and columns that are set aside: ids, free text and personal data.
+"""The choice of column kinds, and columns that are set aside: those whose values name rows, people or things.
 
-In the first two, nearly every row has its own value, which carries no information about other rows. Personal data may
-repeat. A model that learned such columns would reproduce real values. Synthetic rows leave them empty, or contain
-placeholders.
+These are ids, personal data and free text. Their values may repeat, such as the id of a patient with five visits, but a
+synthetic row is about nobody, so a model that learned them would reproduce real values. Synthetic rows leave these
+columns empty, or contain placeholders.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motes.data.arrays import Series, Type
 from motes.errors import DataError, UsageError, unknown
@@ -32,6 +36,7 @@ UNIFORM = 100  # minimum number of rows for the test of uniformity
 DIGITS = 5  # minimum number of digits for it
 ROOM = 10**12  # minimum number of placeholders
 SIZE = 0.01  # size of the test of uniformity
+GOLDEN = (5**0.5 - 1) / 2  # the golden ratio, whose multiples are spread most evenly
 SHARED = 5  # minimum number of rows with each first name, if first names are learned
 BEFORE = {personal.NAMES: "Person ", personal.FIRST_NAMES: "Person", personal.ADDRESSES: "Example Street "}
 
@@ -45,6 +50,7 @@ class Identifier:
         before, after: the text around the number of a placeholder; no training value begins with `before`.
         first: numeric placeholders count up from this number, where no training value lies.
         pattern: instead of `before` and `after`: the pattern of phone numbers and the like, see `personal`.
+        repeats: number of rows -> how many values have so many training rows; empty if each value has one row.
     """
 
     type: Type
@@ -52,6 +58,7 @@ class Identifier:
     after: str = ""
     first: int = 0
     pattern: str = ""
+    repeats: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, sample: Sample) -> Identifier:
@@ -61,14 +68,16 @@ class Identifier:
             DataError: if an entry is neither text nor a whole number.
         """
         series, column = sample.series, sample.column
+        rows = np.maximum(np.round(sample.seen[1]), 1).astype(np.int64)
+        repeats = Counter(np.sort(rows).tolist()) if (rows > 1).any() else {}
         if series.type == "label":
             texts = [str(label) for label in series.labels]
-            about = personal.looks_personal(column, texts)
+            about = _looks_personal(sample)
             after = "@example.com" if about == personal.EMAILS else ""
             before = BEFORE.get(about, f"{column}-")
             while any(text.startswith(before) for text in texts):
                 before += "x-"
-            return cls("label", before, after, pattern=personal.pattern_of(about, texts))
+            return cls("label", before, after, pattern=personal.pattern_of(about, texts), repeats=repeats)
         if series.type not in ("whole", "real") or not is_whole(series.values):
             raise DataError(
                 f"column '{column}' of {sample.name} is neither text nor whole numbers; expected one of these for kind "
@@ -80,19 +89,33 @@ class Identifier:
         if first + ROOM > largest:  # use the widest gap between values instead
             widest = int(np.diff(values.astype(np.float64)).argmax())
             first = (int(values[widest]) + int(values[widest + 1])) // 2
-        return cls(series.type, first=first)
+        return cls(series.type, first=first, repeats=repeats)
 
     def nothing(self, n: int) -> Series:
         """Return n missing entries."""
         return Series(self.type, np.zeros(n, np.float64 if self.type == "real" else np.int64), np.ones(n, bool))
 
-    def placeholders(self, start: int, n: int) -> Series:
-        """Return n placeholders, numbered from `start`."""
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """The last row of each placeholder, in as many rows as there were training rows, (v,)."""
+        sizes = np.repeat([*self.repeats], [*self.repeats.values()])
+        # Multiples of the golden ratio give an order in which the first placeholders repeat nearly as all of them do.
+        return np.cumsum(sizes[np.argsort(np.arange(len(sizes)) * GOLDEN % 1, kind="stable")])
+
+    def placeholders(self, start: int, n: int, *, distinct: bool = False) -> Series:
+        """Return the placeholders of n rows, numbered from `start`; they repeat as the real values do, or are distinct.
+
+        A placeholder is a function of the number of its row, so that blocks and shards agree.
+        """
         numbers, here = np.arange(start, start + n), np.zeros(n, bool)
+        if self.repeats and not distinct:
+            turns, rows = np.divmod(numbers - 1, self._ends[-1])
+            numbers = turns * len(self._ends) + np.searchsorted(self._ends, rows, side="right") + 1
         if self.type == "label":
+            numbers, places = np.unique(numbers, return_inverse=True)
             numbered = (f"{self.before}{k:06d}{self.after}" for k in numbers)
             filled = (personal.fill_pattern(self.pattern, k) for k in numbers.tolist())
-            return Series("label", np.arange(n), here, tuple(filled if self.pattern else numbered))
+            return Series("label", places, here, tuple(filled if self.pattern else numbered))
         return Series(self.type, (self.first + numbers).astype(self.nothing(0).values.dtype), here)
 
 
@@ -185,7 +208,8 @@ class Column:
         warnings: warnings to show before training.
         coded: whether missing entries have a token of their own.
         alternative: for a column that is set aside, the kind with which it would be learned.
-        personal: the personal data that it looks like, such as "e-mail addresses"; "" for none.
+        personal: what its values look like if they name people or things, such as "e-mail addresses" or "ids", even if
+            they are learned; "" for ordinary values.
     """
 
     name: str
@@ -218,6 +242,10 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     coded = given.get("missing", missing) == "learn" and gone > 0
     if is_constant(known.values) and not (coded and len(known)):
         kind = given.get("kind", _constant_kind(known))
+        about = "" if "kind" in given else _looks_personal(sample)
+        if about:
+            reason = f"{about}: one in all {len(known):,} rows"
+            return Column(sample.column, IDENTIFIER, reason, False, gone, (), False, kind, about), {}
         why, warning = "no row has a value", "all missing: kept aside and returned unchanged"
         if len(known):
             why = f"{entry_at(known, 0)} in all {len(known):,} rows that have a value"
@@ -227,28 +255,35 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
     warnings = KINDS[kind].warnings(sample, options)
-    about = personal.looks_personal(sample.column, list(map(str, _entries(sample)))) if kind in BY_VALUE else ""
+    about = _looks_personal(sample) if kind in BY_VALUE else ""
     if about == personal.FIRST_NAMES and sample.seen[1].min() >= SHARED and "kind" not in given:
         warnings.append(f"{about}, learned because each occurs in at least {SHARED} rows; synthetic rows contain them")
         about = ""
     unique = identifier_reason(sample) if kind in BY_VALUE else None
+    if unique and about in personal.NUMBERED:
+        about = ""
     if about or unique:
         count = unique or f"{len(sample.seen[0]):,} different ones in {len(sample):,} rows"
         reason = f"{about}: {count}" if about else count
         if "kind" not in given:
             shown = () if about else tuple(warnings)  # warnings quote entries
-            return Column(sample.column, IDENTIFIER, reason, False, gone, shown, False, kind, about), {}
+            alternative = "categorical" if about in personal.NUMBERED else kind
+            return Column(sample.column, IDENTIFIER, reason, False, gone, shown, False, alternative, about), {}
         what = f"these look like {about}" if about else "nearly every row has its own value"
         warnings.append(f"{what}, so synthetic rows will contain real values")
-    return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
+        about = about or personal.IDS
+    elif kind == "categorical" and known.type == "label" and len(known) > ENOUGH and sample.seen[1].min() < 2:
+        warnings.append("some labels occur in a single row, and synthetic rows contain them literally")
+    return Column(sample.column, kind, why, False, gone, tuple(warnings), coded, personal=about), options
 
 
-def _entries(sample: Sample) -> Sequence[Any]:
-    """Return the distinct entries of a column."""
+def _looks_personal(sample: Sample) -> str:
+    """Return what the values of a column name, in a word of `personal.FORMS`; "" for ordinary values."""
     places, series = sample.seen[0].tolist(), sample.series
-    if series.type == "label":
-        return [series.labels[place] for place in places]
-    return [int(place) for place in places] if series.type in ("whole", "real") else []
+    if not places or series.type not in ("label", "whole", "real"):
+        return ""
+    texts = [str(series.labels[place] if series.type == "label" else int(place)) for place in places]
+    return personal.looks_personal(sample.column, texts, sample.seen[1].sum() / len(places))
 
 
 def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
@@ -264,19 +299,24 @@ def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
     for column in columns:
         for message in column.warnings:
             named.setdefault(message, []).append(f"'{column.name}'")
-    unique = [column for column in aside if not column.personal], "nearly every row has its own value"
-    private = [column for column in aside if column.personal], "they look like personal data"
-    for some, why in (unique, private):
+    numbered = [column for column in aside if column.personal in personal.NUMBERED]
+    groups = {
+        "nearly every row has its own value": [column for column in aside if not column.personal],
+        "they look like personal data": [column for column in aside if column.personal and column not in numbered],
+        "they look like ids": numbered,
+    }
+    repeat = ", which repeat as the real values do, whatever the other columns contain"
+    for why, some in groups.items():
         if not some:
             continue
-        names = [f"'{one.name}'" + f" ({one.personal})" * bool(one.personal) for one in some]
+        names = [f"'{one.name}'" + f" ({one.personal})" * (one.personal not in why) for one in some]
         name, kind = some[0].name, some[0].alternative
         learn = f"--set {shlex.quote(f'columns.{name}={kind}')}" if shell else f"columns={{{name!r}: {kind!r}}}"
         number = "`motes sample --placeholders`" if shell else "sample(..., placeholders=True)"
         made.append(
             f"set aside, because {why}: {', '.join(names)}. "
-            f"Synthetic rows leave these columns empty; {number} fills in placeholders, and {learn} learns '{name}' "
-            "after all."
+            f"Synthetic rows leave these columns empty; {number} fills in placeholders"
+            f"{repeat * any(column.personal for column in some)}, and {learn} learns '{name}' after all."
         )
     for message, names in named.items():
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""

@@ -1,12 +1,15 @@
-"""Personal data: columns that look like names, e-mail addresses, phone numbers, cards, IBANs and the like.
+"""Columns whose entries name somebody or something: ids, names, e-mail addresses, phone numbers, IBANs and the like.
 
-    looks_personal("email", ["ann@firm.at", ...])  ->  "e-mail addresses"
+    looks_personal("email", ["ann@firm.at", ...], rows=2.5)  ->  "e-mail addresses"
 
-A column is recognised by its entries, most of which must have the form, or by its name and a weaker form of the
-entries. Entries may repeat, such as the e-mail address of a customer in a table of orders.
+A column is recognised by its entries, most of which must have the form; by its name and a weaker form of the entries;
+or by personal data within a single entry, such as an e-mail address in a note. Entries may repeat, such as the id of a
+customer in a table of orders. An id with many rows, such as that of a shop, is an ordinary label, unless it is a
+person's.
 """
 
 import ipaddress
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,11 +19,18 @@ SHARE = 0.9  # minimum share of entries with the form
 LOOKED_AT = 1000  # maximum number of distinct entries to look at
 FEWEST = 5  # distinct card numbers: one number in ten has a valid check digit by chance
 LISTED = 0.3, 0.6  # minimum shares of full names, and of single words, that contain a given name of the list
+FEWEST_IDS = 21  # distinct ids; fewer may be classes
+FEWEST_PEOPLE = 10  # distinct ids of people; fewer may be the members of a household
+ROWS_OF_ID = 50  # maximum mean number of rows of an id
+ROWS_OF_CODE = 8  # the same for codes in a column whose name does not say that they are ids
+LONG = 17  # digits of a whole number that no measurement has: more than a float can hold
 SLOTS = 6  # digits of a placeholder that are numbered; the others are 0
 
 EMAILS, IBANS, CARDS, ADDRESSES = "e-mail addresses", "IBANs", "card numbers", "street addresses"
 IPS, OFFICIAL, PHONES = "IP addresses", "social security or similar numbers", "phone numbers"
 NAMES, FIRST_NAMES = "names of people", "first names"
+PEOPLE, IDS, CODES = "ids of people", "ids", "codes"
+NUMBERED = PEOPLE, IDS, CODES
 
 GIVEN = frozenset(
     re.findall(
@@ -44,9 +54,25 @@ GIVEN = frozenset(
     samantha samuel sandra sara sarah scott sebastian sharon sofia sophia sophie stefan stephanie stephen steven
     susan susanne teresa theo theresa thomas timothy tobias tom tyler ursula valentina verena victor victoria
     vincent walter werner william wolfgang yusuf zoe
+
+    александр александра алексей алина анастасия анатолий андрей анна антон артем борис валентина валерий варвара вера
+    виктор виктория виталий владимир вячеслав галина георгий дарья денис дмитрий евгений евгения екатерина елена
+    елизавета иван игорь илья ирина кирилл константин ксения лариса людмила максим марина мария михаил надежда наталия
+    наталья никита николай нина оксана олег ольга павел петр полина роман светлана сергей софия станислав степан татьяна
+    федор юлия юрий яна ярослав
+
+    أحمد احمد أمينة أنس إبراهيم ابراهيم إسماعيل آمنة بلال جمال حسن حسين حمزة خالد خديجة ريم زهراء زينب سارة سعاد سعيد
+    سلمى سلمان سليمان سمير طارق عائشة عادل عبد عثمان علي عمر فاطمة فيصل كريم ليلى محمد محمود مريم مصطفى منى نادية
+    نور هدى هشام ياسر ياسمين يوسف يونس
     """,
     )
 )
+SURNAMES = frozenset(
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范"
+    "石廖贾韦夏付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤張劉陳楊黃趙吳孫馬羅鄭謝許韓馮鄧蔣葉程"
+    "蘇魏呂盧鍾譚陸賈韋鄒"
+)
+PHONE = r"\+\d[\d ()./-]{6,18}\d|(\(\d{3}\) ?|\d{3}[-.])\d{3}[-.]\d{4}"
 STREET = re.compile(
     r"\d+\w?,? .*\b(street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|square)\b"
     r"|.*(straße|strasse|str\.|gasse|weg|platz|allee) ?\d+.*|(rue|avenue|boulevard|calle|via|plaza|avenida) .*\d+.*"
@@ -88,10 +114,16 @@ def _are_ips(texts: Sequence[str]) -> bool:
 def _words(text: str) -> list[str]:
     """Return the words of a name of a person; an empty list if it cannot be one."""
     words = [word.strip("'’.-") for word in re.sub(r'[(),"]', " ", text).split()]
-    letters = (re.sub(r"['’.-]", "", word) for word in words)
-    if not all(one.isalpha() for one in letters) or not 0 < len(words) <= 8 or not words[-1][0].isupper():
+    letters = (re.sub(r"['’.\u064b-\u0652-]", "", word) for word in words)  # also without Arabic vowel signs
+    if not all(one.isalpha() for one in letters) or not 0 < len(words) <= 8 or words[-1][0].islower():
         return []
     return words
+
+
+def _are_chinese_names(texts: Sequence[str]) -> bool:
+    """Return whether texts are Chinese names: a family name of the list, and a given name of one or two characters."""
+    mostly = _mostly(re.compile(r"[\u4e00-\u9fff]{2,4}").fullmatch)(texts)
+    return len(texts) >= 3 and mostly and _mostly(lambda text: text[0] in SURNAMES, LISTED[1])(texts)
 
 
 def _are_names(fewest: int, most: int, listed: float) -> Callable[[Sequence[str]], bool]:
@@ -110,6 +142,60 @@ def _mostly(holds: Callable[[str], object], share: float = SHARE) -> Callable[[S
     return lambda texts: sum(map(bool, map(holds, texts))) >= share * len(texts)
 
 
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+MEASURED = re.compile(r"(?!0\d)[\d.,]*[^\W\d_]*|\d{1,4}([-:./,T]\d{1,4})+Z?")  # 1248cc, 118/76, 2020-03, 12:25:12
+HEX = re.compile(r"(?=.*\d)(?=.*[a-fA-F])[\da-fA-F-]{8,}")
+LONG_NUMBER = re.compile(rf"\d{{{LONG},}}(?<!000)")  # times in nanoseconds mostly end in zeros
+
+
+def _are_codes(texts: Sequence[str]) -> bool:
+    """Return whether texts are codes of one format, such as P00017 or 2015-000001, hexadecimal, or long numbers."""
+    if _mostly(HEX.fullmatch)(texts) or _mostly(LONG_NUMBER.fullmatch)(texts):
+        return len(texts) >= FEWEST_IDS
+    formats = Counter(
+        re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "A", text))
+        for text in texts
+        if len(re.findall(r"\d", text)) >= 4 and not re.search(r"\s", text) and not MEASURED.fullmatch(text)
+    )
+    return len(texts) >= FEWEST_IDS and max(formats.values(), default=0) >= SHARE * len(texts)
+
+
+def _are_numbered(fewest: int) -> Callable[[Sequence[str]], bool]:
+    """Return a check whether there are so many texts, with digits."""
+    return lambda texts: len(texts) >= fewest and _mostly(re.compile(r".*\d.*").fullmatch)(texts)
+
+
+def _never(texts: Sequence[str]) -> bool:
+    return False
+
+
+HUMAN = (
+    r"(patient|subject|subj|person|participant|respondent|proband|customer|cust|client|user|member|employee|emp|student|"
+    r"kunde|patienten|probanden|kunden|mitglieds?|cliente|paciente|usuario)"
+)
+ENTITY = (
+    r"(case|order|invoice|ticket|account|transaction|booking|reservation|receipt|record|row|sample|session|device|"
+    r"household|hh|loan|policy|claim|contract|shipment|document|specimen|encounter|admission|trip|auftrags?|rechnungs?)"
+)
+ID = r"(ids?|key|nr|uuid|guid|identifier)"
+
+
+def _within(pattern: str, holds: Callable[[str], object] = bool) -> Callable[[Sequence[str]], bool]:
+    """Return a check whether a pattern occurs within texts, and most of its occurrences hold."""
+    search = re.compile(rf"(?<![\w.])(?:{pattern})(?!\w)")
+
+    def check(texts: Sequence[str]) -> bool:
+        found = [match[0] for text in texts for match in search.finditer(text)]
+        return bool(found) and _mostly(holds, 0.5)(found)
+
+    return check
+
+
+def _starts_with_iban(text: str) -> bool:
+    return any(_is_iban(text[: match.start()]) for match in re.finditer(r"\b", text))
+
+
 @dataclass(frozen=True)
 class Form:
     """How a type of personal data is recognised.
@@ -118,28 +204,43 @@ class Form:
         check: whether entries have this form, whatever the name of their column.
         named: the words in the name of a column, of which one suffices for `weak`.
         weak: whether entries may have this form if the column's name says so.
+        inside: whether some entries contain this form within a longer text.
+        rows: maximum mean number of rows of an entry; with more, it is an ordinary label.
     """
 
     check: Callable[[Sequence[str]], bool]
     named: str = r"\Z."
     weak: Callable[[Sequence[str]], bool] = bool
+    inside: Callable[[Sequence[str]], bool] = lambda texts: False
+    rows: float = math.inf
 
 
 FORMS = {
-    EMAILS: Form(_mostly(re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+").fullmatch)),
-    IBANS: Form(_mostly(_is_iban)),
-    CARDS: Form(lambda texts: len(texts) >= FEWEST and _mostly(_is_card)(texts)),
-    IPS: Form(_are_ips),
+    EMAILS: Form(
+        _mostly(re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+").fullmatch),
+        inside=_within(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}"),
+    ),
+    IBANS: Form(_mostly(_is_iban), inside=_within(r"[A-Z]{2}\d\d(?: ?[A-Z0-9]{1,4}){3,8}", _starts_with_iban)),
+    CARDS: Form(
+        lambda texts: len(texts) >= FEWEST and _mostly(_is_card)(texts),
+        inside=_within(r"[2-6](?:[ -]?\d){12,18}", _is_card),
+    ),
+    IPS: Form(
+        _are_ips,
+        inside=_within(r"\d{1,3}(?:\.\d{1,3}){3}", lambda text: _is_ip(text) and re.search(r"\d{3}", text)),
+    ),
     OFFICIAL: Form(
         _mostly(re.compile(r"(?!000|666|9)\d{3}-\d\d-\d{4}").fullmatch),
         r"ssn|social security.*|sozialversicherung.*|svnr|nino|national insurance.*|national id.*|passport.*|"
         r"personnummer|tax id.*|steuer id.*|insee|cpf|curp|dni",
         _mostly(re.compile(r"(?=(.*\d){5})[A-Za-z0-9 ./-]{6,20}").fullmatch),
+        _within(r"(?!000|666|9)\d{3}-\d\d-\d{4}"),
     ),
     PHONES: Form(
-        _mostly(re.compile(r"\+\d[\d ()./-]{6,18}\d|(\(\d{3}\) ?|\d{3}[-.])\d{3}[-.]\d{4}").fullmatch),
+        _mostly(re.compile(PHONE).fullmatch),
         r"phone.*|telephone.*|tel|telefon.*|telefono|mobile.*|mobil|cell|cellphone|fax|handy.*|movil",
         _mostly(re.compile(r"(?=(\D*\d){7,15}\D*\Z)[+(]?[\d ()./-]+").fullmatch),
+        _within(PHONE),
     ),
     ADDRESSES: Form(
         _mostly(STREET.fullmatch, 0.8),
@@ -152,23 +253,42 @@ FORMS = {
         _are_names(1, 2, 0.0),
     ),
     NAMES: Form(
-        _are_names(2, 8, LISTED[0]),
+        lambda texts: _are_names(2, 8, LISTED[0])(texts) or _are_chinese_names(texts),
         r"(last|sur|family|full|maiden|middle) names?|lastname|surname|fullname|nachname|familienname|nom de famille|"
         r"apellidos?|cognome|(customer|client|patient|employee|contact|person|student|teacher|doctor|passenger|owner|"
         r"member|manager|guest|driver|tenant|applicant|cardholder) names?",
         _are_names(1, 5, 0.0),
     ),
+    PEOPLE: Form(
+        _never,
+        rf"\A(.* )?{HUMAN} ?({ID}|no|number|code)\Z|\A{HUMAN}\Z|\A(.* )?(pid|uid|mrn|personal ?nr)\Z",
+        _are_numbered(FEWEST_PEOPLE),
+    ),
+    IDS: Form(
+        _never,
+        rf"\A(.* )?{ID}\Z|\Aids? .*|\A.*{ENTITY} ?({ID}|no|number)\Z",
+        _are_numbered(FEWEST_IDS),
+        rows=ROWS_OF_ID,
+    ),
+    CODES: Form(_are_codes, rows=ROWS_OF_CODE),
 }  # fmt: skip
 
 
-def looks_personal(column: str, texts: Sequence[str]) -> str:
-    """Return what the distinct entries of a column look like, in a word of `FORMS`; "" if it is nothing personal."""
+def looks_personal(column: str, texts: Sequence[str], rows: float) -> str:
+    """Return what the distinct entries of a column look like, in a word of `FORMS`; "" for ordinary values.
+
+    Args:
+        column: name of the column.
+        texts: its distinct entries.
+        rows: mean number of rows of an entry.
+    """
     some = texts[:: -(-len(texts) // LOOKED_AT) or 1]
     words = " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", column)).lower()
     for about, form in FORMS.items():
-        if some and (form.check(some) or (re.search(rf"\b({form.named})\b", words) and form.weak(some))):
+        named = re.search(rf"\b({form.named})\b", words)
+        if some and rows <= form.rows and (form.check(some) or (named and form.weak(some))):
             return about
-    return ""
+    return next((f"texts with {about}" for about, form in FORMS.items() if form.inside(texts)), "")
 
 
 # --- Placeholders -----------------------------------------------------------------------------------------------------
