@@ -109,7 +109,7 @@ def test_no_label_is_rare_up_to_256(labels):
 
 
 def test_there_are_at_most_10_000_codes():
-    values = np.repeat([f"l{k:05}" for k in range(12_000)], [3] * 11_000 + [4] * 1000)
+    values = np.repeat([f"label {k:05}" for k in range(12_000)], [3] * 11_000 + [4] * 1000)
     frame, schema = fitted(values)
     assert schema.parts[0].count == 10_000
     encoded = schema.encode(frame)

@@ -801,7 +801,7 @@ def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
         return DataError(
             f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
         )
-    first, personal = aside[0], ", or personal data," * any(column.personal for column in aside)
+    first, personal = aside[0], ", or ids or personal data," * any(column.personal for column in aside)
     return DataError(
         f"nearly every row of {name} has its own value{personal} in {', '.join(repr(one.name) for one in aside)}, and "
         "no other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
