@@ -304,7 +304,8 @@ def _sqlite(path: Path) -> Iterator[Run]:
 
 @contextmanager
 def _duckdb(path: Path) -> Iterator[Run]:
-    duckdb, config = _import("duckdb", path, "sql"), {"enable_external_access": "false"}
+    # In one thread, a query always adds numbers and returns rows in the same order, so that a run can be repeated.
+    duckdb, config = _import("duckdb", path, "sql"), {"enable_external_access": "false", "threads": "1"}
     is_parquet = path.suffix.lower() == ".parquet"
     try:
         opened = duckdb.connect(":memory:" if is_parquet else str(path), read_only=not is_parquet, config=config)
