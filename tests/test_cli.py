@@ -12,6 +12,7 @@ import time
 import tomllib
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 import jax
 import numpy as np
@@ -19,8 +20,8 @@ import pytest
 
 import motes
 from motes import progress
-from motes.cli.common import loading
 from motes.cli.folders import ARTEFACTS, FIGURES
+from motes.interrupts import uninterrupted
 from motes.points.samplers import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
@@ -394,11 +395,55 @@ def test_import_motes_loads_nothing_heavy():
     assert ast.literal_eval(done.stdout) == {"motes", "lazy_loader"}
 
 
+PRESS = {
+    # Python drops the exceptions of callbacks.
+    "in a callback": (
+        """
+        import gc, os, time
+        press = lambda *_: os.kill(os.getpid(), 2)
+        gc.callbacks.append(press)
+        gc.collect(0)
+        gc.callbacks.remove(press)
+        for _ in range(500):
+            time.sleep(0.01)
+        """,
+        130,
+        ["motes: interrupted"],
+    ),
+    "at the very end": (
+        """
+        import os
+        class Last:
+            def __del__(self, kill=os.kill, process=os.getpid()):
+                kill(process, 2)
+        last = Last()
+        """,
+        0,
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", PRESS)
+def test_ctrl_c_is_one_line_or_comes_too_late(moment, environment, tmp_path):
+    press, code, lines = PRESS[moment]
+    (tmp_path / "press.py").write_text(dedent(press))
+    done = subprocess.run(
+        [*MOTES, "--import", tmp_path / "press.py", "datasets"],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert [line.split(".")[0] for line in done.stderr.splitlines()] == lines
+
+
 def test_ctrl_c_waits_until_modules_are_loaded():
     before, after = signal.getsignal(signal.SIGINT), []
 
     def load():
-        with loading():
+        with uninterrupted():
             os.kill(os.getpid(), signal.SIGINT)
             after.append("loaded")  # which would abort a library of JAX otherwise
 
@@ -406,7 +451,7 @@ def test_ctrl_c_waits_until_modules_are_loaded():
         load()
     assert after == ["loaded"]
     assert signal.getsignal(signal.SIGINT) is before
-    with loading():
+    with uninterrupted():
         pass
 
 

@@ -6,7 +6,10 @@ with probability 0.03; an interval that covers 95 in 100 covers fewer than 180 o
 
 import copy
 import json
+import os
 import pickle
+import signal
+import threading
 import warnings
 
 import numpy as np
@@ -170,6 +173,19 @@ def test_prdc_is_that_of_brute_force(n, m, k, dim):
     made = cdist(z[0], z[1]) <= radius[0][:, None]
     expected = [real.any(axis=0).mean(), made.any(axis=0).mean(), real.sum(axis=0).mean() / k, real.any(axis=1).mean()]
     assert np.allclose(prdc(a, b, neighbours=k), expected, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("keyboard")
+def test_ctrl_c_leaves_no_thread_of_a_search_behind():
+    """Such a thread goes on with memory that is free, and can crash the process. A fault shows in two of three runs."""
+    a, threads = np.random.default_rng(0).normal(size=(2000, 30)), threading.active_count()
+    for _ in range(5):
+        press = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            all(prdc(a, a) for _ in range(1000))
+        press.join()
+        assert threading.active_count() == threads
 
 
 def test_the_interval_of_the_density_is_its_spread():

@@ -25,11 +25,12 @@ from motes.cli.folders import Checkpoints, RunTraining, checkpoints_in, keeping_
 from motes.cli.run import train_run
 from motes.errors import ModelFileError, TrainingError, UsageError
 from motes.evaluation.models import LEAST_LOSS_PAIRS
+from motes.interrupts import interruptible
 from motes.points.fitting import PointData
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.batches import Batches
-from motes.training.checkpoints import FitSession, State, interruptible, read_checkpoint, write_checkpoint
+from motes.training.checkpoints import FitSession, State, read_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.brief
 

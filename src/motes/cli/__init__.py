@@ -1,8 +1,12 @@
 """The command line: parses options, calls the packages below and prints. Only commands that use JAX load it."""
 
+import _thread
 import os
+import signal
 import sys
+import time
 import warnings
+from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
 from rich.console import Console
@@ -11,7 +15,10 @@ from motes.cli import asking, listing, sharding, sweeping, training
 from motes.cli.common import app, misuse, note, with_standard_input
 from motes.cli.importing import describe_fault, without_imports
 from motes.cli.processes import end_worker
-from motes.errors import MotesError
+from motes.errors import MotesError, Terminated
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 __all__ = ["app", "asking", "listing", "main", "sharding", "sweeping", "training"]
 
@@ -26,9 +33,11 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal without braille shows question marks
     warnings.showwarning = lambda message, *where: note(f"warning: {message}")
+    sys.unraisablehook = _repeat_interrupt
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
         code = _run(words, debug="--debug" in sys.argv)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the command has been reported
         sys.stdout.flush()
     except OSError:
         # The reader of the output has gone, such as `head`, or the disk is full, which `_run` has reported. Nothing
@@ -53,6 +62,20 @@ def _run(words: list[str], debug: bool) -> int:
         code, text = _describe_error(error, words)
     note(f"motes: {text}")
     return code
+
+
+def _repeat_interrupt(lost: "UnraisableHookArgs") -> None:
+    """Interrupt once more if Python dropped the exception, as in callbacks of the garbage collector, which JAX has."""
+    numbers: dict[object, signal.Signals] = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
+    if lost.exc_type not in numbers:
+        sys.__unraisablehook__(lost)
+        return
+
+    def interrupt() -> None:
+        time.sleep(0.01)  # until the callback has ended
+        _thread.interrupt_main(numbers[lost.exc_type])
+
+    _thread.start_new_thread(interrupt, ())
 
 
 def _describe_error(error: BaseException, words: list[str]) -> tuple[int, str]:

@@ -7,8 +7,7 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -20,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from cyclopts.validators import Number
 
 from motes.errors import Terminated, UsageError
+from motes.interrupts import handling
 from motes.text_options import STDIN, TextOptions
 
 if TYPE_CHECKING:
@@ -321,40 +321,13 @@ def _settings(option: str) -> list[str]:
 def terminated_by_sigterm() -> Iterator[None]:
     """Make SIGTERM raise `Terminated`, so that the command ends as after Ctrl-C.
 
-    During training, a signal waits until the steps under way are done (`motes.training.checkpoints.interruptible`).
+    During training, a signal waits until the steps under way are done (`motes.interrupts.interruptible`).
     """
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield  # if a handler is set or the signal is ignored, leave it so
         return
     with handling(signal.SIGTERM, _raise_terminated):
         yield
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Delay Ctrl-C until modules are loaded: while JAX's library is loading, it would abort the process.
-
-    Raises:
-        KeyboardInterrupt: at the end, if Ctrl-C was pressed meanwhile.
-    """
-    pressed: list[int] = []
-    with handling(signal.SIGINT, lambda number, frame: pressed.append(number)):
-        yield
-    if pressed:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def handling(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """Call `handler` for a signal. Only the main thread can; elsewhere, nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 def _raise_terminated(number: int, frame: object) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from motes.cli.common import Count, Quiet, Seed, app, loading, note, start_jax, terminated_by_sigterm
+from motes.cli.common import Count, Quiet, Seed, app, note, start_jax, terminated_by_sigterm
 from motes.errors import Terminated, UsageError, unknown
+from motes.interrupts import uninterrupted
 
 
 @app.command
@@ -117,7 +118,7 @@ def explore(
         note("motes: preparing the first picture; the address follows in about ten seconds ...")
     start_jax()
     try:
-        with loading():
+        with uninterrupted():
             from motes.explorer.server import is_loopback, serve
             from motes.explorer.subjects import Shelf, open_subject
             from motes.fitting import fit

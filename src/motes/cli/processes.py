@@ -21,8 +21,9 @@ from typing import IO
 
 from cyclopts import Parameter
 
-from motes.cli.common import MaybeWhole, handling, note
+from motes.cli.common import MaybeWhole, note
 from motes.errors import LostProcessError, MotesError, UsageError, check_count
+from motes.interrupts import handling
 
 WORKER = "MOTES_WORKER"  # environment variable of a child: the file descriptors of the output and of messages
 TASKS = "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"  # number of processes that `srun` or `mpirun` started

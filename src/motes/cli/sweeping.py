@@ -6,9 +6,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from motes.cli import common as options
-from motes.cli.common import app, loading, start_jax, terminated_by_sigterm
+from motes.cli.common import app, start_jax, terminated_by_sigterm
 from motes.cli.sharding import EngineOptions
 from motes.cli.training import name_of
+from motes.interrupts import uninterrupted
 from motes.progress import Reporter
 from motes.text_options import TextOptions
 
@@ -36,7 +37,7 @@ def sweep(
         engine: where the models are trained (default: this process, with a thread per processor).
     """
     start_jax()
-    with loading():
+    with uninterrupted():
         from motes.sweeping import sweep
 
     out = out or Path("runs") / f"{name_of(Path(source))}-sweep"

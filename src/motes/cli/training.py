@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from motes.cli import common as options
-from motes.cli.common import app, load_model, loading, note, start_jax, terminated_by_sigterm
+from motes.cli.common import app, load_model, note, start_jax, terminated_by_sigterm
 from motes.cli.processes import ProcessOptions, joined, run_processes
 from motes.errors import UsageError
+from motes.interrupts import uninterrupted
 from motes.progress import Reporter
 from motes.text_options import STDIN, TextOptions, suffix_of
 
@@ -65,7 +66,7 @@ def train(
             raise UsageError("several processes cannot read standard input. Save the rows in a file first.")
         return run_processes(several)
     start_jax()
-    with loading():
+    with uninterrupted():
         from motes.cli.folders import seed_of
         from motes.cli.run import train_run
         from motes.fitting import choose_recipe

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.errors import UsageError
 from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, p_value_of
 from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, around, mean_of, root, share
+from motes.interrupts import uninterrupted
 
 RESAMPLES = 50
 STREAM = 100  # the stream of `Pair.rng` for resamples; the built-in metrics use lower numbers
@@ -574,6 +575,7 @@ class _MmdSquared(_MeasuredByPermutation):
 
 
 Indices = NDArray[np.intp]
+SEARCHED = 1000  # rows in one call of a search
 VOTERS = 50  # neighbours that vote, at most
 SHUFFLES = 5  # shuffles of a column for its permutation importance
 SHUFFLED_ROWS = 4000
@@ -617,7 +619,8 @@ def _c2st(pair: Pair) -> tuple[Metric, Array]:
     right = np.zeros(labels.shape[1])  # a tie counts one half
     for f in range(FOLDS):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
-        nearest = cKDTree(x[train]).query(x[test], neighbours, workers=-1)[1].reshape(len(test), neighbours)
+        parts = _search(cKDTree(x[train]).query, x[test], k=neighbours)
+        nearest = np.concatenate([indices for _, indices in parts]).reshape(len(test), neighbours)
         known, votes = labels[train], np.zeros((len(test), labels.shape[1]), dtype=np.int32)
         for column in nearest.T:
             votes += known[column]
@@ -626,6 +629,14 @@ def _c2st(pair: Pair) -> tuple[Metric, Array]:
     accuracy, of_chance = right[0] / len(x), right[1:].var() / (len(x) / 4)
     variance = accuracy * (1 - accuracy) / len(x) * max(of_chance, 1)
     return share("c2st", accuracy, variance, len(x), p_value_of(right)), right / len(x)
+
+
+def _search(search: Callable[..., Any], *rows: Array, **options: Any) -> Iterator[Any]:
+    """Yield the results of a search in a tree for blocks of rows, on all processors. Ctrl-C waits for the block."""
+    for i in range(0, len(rows[0]), SEARCHED):
+        with uninterrupted():
+            found = search(*(part[i : i + SEARCHED] for part in rows), workers=-1, **options)
+        yield found
 
 
 def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -771,7 +782,6 @@ def _check_folds(n: int, folds: int) -> None:
 # are divided by the reference's standard deviation first.
 
 
-BALLS = 1000  # queried in one call
 NEIGHBOURS = 5
 
 
@@ -840,11 +850,10 @@ def _find_rows_in_balls(centres: Array, points: Array, k: int) -> Any:
     from scipy.spatial import cKDTree
 
     # The k-th neighbour itself is in the ball, whichever way its distance is rounded.
-    radii = cKDTree(centres).query(centres, k + 1, workers=-1)[0][:, -1] * (1 + 1e-12)
-    tree, found = cKDTree(points), list[NDArray[np.int32]]()
-    for i in range(0, len(centres), BALLS):
-        balls = tree.query_ball_point(centres[i : i + BALLS], radii[i : i + BALLS], workers=-1)
-        found += [np.array(ball, np.int32) for ball in balls]
+    parts = _search(cKDTree(centres).query, centres, k=k + 1)
+    radii = np.concatenate([distances[:, -1] for distances, _ in parts]) * (1 + 1e-12)
+    balls = _search(cKDTree(points).query_ball_point, centres, radii)
+    found = [np.array(ball, np.int32) for part in balls for ball in part]
     flat, ends = np.concatenate(found), np.cumsum([len(ball) for ball in found])
     return csr_array((np.ones(len(flat), np.int32), flat, np.append(0, ends)), shape=(len(centres), len(points)))
 
@@ -866,7 +875,8 @@ def _permute_prdc(pair: Pair) -> Array:
     order = pair.rng(12).permutation(len(pair.a) + len(pair.b))
     x = np.concatenate(pair.scaled)[order]
     # These neighbours nearly always include `NEIGHBOURS` of the row's own set.
-    near = cKDTree(x).query(x, min(5 * NEIGHBOURS, len(x) - 1) + 1, workers=-1)[1][:, 1:]
+    parts = _search(cKDTree(x).query, x, k=min(5 * NEIGHBOURS, len(x) - 1) + 1)
+    near = np.concatenate([indices[:, 1:] for _, indices in parts])
     found = []
     for first in pair.permutations.rows[:, order]:
         own = first[near] == first[:, None]

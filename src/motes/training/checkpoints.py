@@ -1,4 +1,4 @@
-"""Training states and model files: safetensors with JSON, written atomically, and interrupts of a training.
+"""Training states and model files: safetensors with JSON, written atomically.
 
     train(steps) = train(steps, from the state after k steps of it),    to the bit, for every k
 
@@ -9,9 +9,7 @@ validations.
 
 import hashlib
 import json
-import signal
 import struct
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,41 +145,6 @@ class FitSession:
             got = self.start.about
             raise UsageError(f"start is a model of {got}; expected one of {kind.about}, as the recipe says.")
         return self.start
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """Hold the first SIGINT or SIGTERM back until the current steps are done; yields a list that then contains it.
-
-    A second Ctrl-C interrupts as usual. SIGTERM is only held back if the program has a handler for it, which is then
-    called at the end.
-    """
-    before = _handlers()
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if signal.SIGTERM in asked:
-        signal.raise_signal(signal.SIGTERM)
-
-
-def _handlers() -> dict[int, Any]:
-    """Return the handlers of the signals that can be held back."""
-    if threading.current_thread() is not threading.main_thread():
-        return {}  # only the main thread receives signals
-    interrupt, end = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    # Respect a process that ignores Ctrl-C, such as a background job.
-    found = {} if interrupt is signal.SIG_IGN else {int(signal.SIGINT): interrupt}
-    return found | ({int(signal.SIGTERM): end} if callable(end) else {})
 
 
 # --- Files with arrays and a few texts ------------------------------------------------------------------------------

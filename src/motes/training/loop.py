@@ -22,10 +22,11 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.errors import TrainingError, UsageError
+from motes.interrupts import interruptible
 from motes.progress import Progress
 from motes.training.averages import LENGTHS, Averages, Weights, rates, weights_of
 from motes.training.batches import ShuffledBatches, Stream
-from motes.training.checkpoints import BATCHES, WATCH, FitSession, State, interruptible, named, tree_state
+from motes.training.checkpoints import BATCHES, WATCH, FitSession, State, named, tree_state
 from motes.training.optimisers import DivergenceMonitor
 from motes.training.processes import Devices, Part, agree_on, check_same, is_first, on_each, together
 from motes.training.programs import each_member, training_program
