@@ -1,6 +1,8 @@
 """The command line, end to end, as a person meets it."""
 
 import ast
+import errno
+import io
 import json
 import os
 import re
@@ -352,6 +354,30 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few
     code, _, err = motes_command("train", "moons", *QUICK)
     assert code == 130
     assert "interrupted" in err.splitlines()[-1]
+
+
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_lines_that_cannot_be_written_to_stderr_are_dropped(motes_command, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Full())
+    reporter = progress.Reporter()
+    with reporter.counting("training", "steps") as count:
+        count(progress.Progress(10, 10))
+    reporter.warn("no checkpoint")
+    assert motes_command("sample", "nowhere")[0] == 2
+
+
+@pytest.mark.slow
+def test_a_full_stderr_is_no_failure(run_folder, environment, tmp_path):
+    with open("/dev/full", "w") as full:
+        words = [*MOTES, "sample", run_folder[0], "-n", "9", "--out", tmp_path / "rows.csv"]
+        done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, stderr=full, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("9 rows in")
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(motes_command, tmp_path):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from rich.console import Console
@@ -50,7 +50,7 @@ def silent(now: Progress) -> None:
 
 
 class Reporter:
-    """Prints messages, warnings and progress.
+    """Prints messages, warnings and progress. A line that cannot be written, such as to a full disk, is dropped.
 
     Args:
         quiet: print only warnings.
@@ -72,11 +72,15 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print one line, unless quiet."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self._print(text)
 
     def warn(self, text: str) -> None:
         """Print a warning in one line, even when quiet."""
-        self.console.print(f"warning: {text}", markup=False)
+        self._print(f"warning: {text}")
+
+    def _print(self, text: str) -> None:
+        with suppress(OSError):
+            self.console.print(text, markup=False)
 
     @contextmanager
     def counting(

@@ -44,6 +44,10 @@ def main() -> None:
         # more can be printed, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    try:
+        sys.stderr.flush()
+    except OSError:  # only lines of progress are lost
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     end_worker(code)
     sys.exit(code)
 

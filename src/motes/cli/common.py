@@ -261,7 +261,9 @@ def load_model(path: Path, text: TextOptions = TextOptions(), source: str | Path
 
 
 def note(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Print a line on stderr, unless that cannot be written, such as a file on a full disk."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def start_jax() -> None:
