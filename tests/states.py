@@ -39,7 +39,7 @@ class Memory:
     def due(self):
         return True
 
-    def save(self, step, state):
+    def save(self, step, state, may_wait=None):
         self.saved.append(step)
         write_checkpoint(self.path, state.arrays, {"numbers": json.dumps(state.numbers)})
         if step >= self.end:

@@ -232,6 +232,26 @@ def test_a_write_that_fails_leaves_the_last_state_whole_and_the_training_goes_on
     assert len(warnings) == 1 and len(checkpoints_in(tmp_path)) == 2
 
 
+def test_waiting_for_room_ends_with_ctrl_c_and_is_for_the_first_checkpoint_alone(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr("motes.cli.folders.RETRY", 0.0)
+    keeper = checkpoints(tmp_path, warnings)
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        waits = iter([True, True, False])
+        keeper.save(8, state_of(8), lambda: next(waits))
+        assert len(warnings) == 2 and next(waits, None) is None and not checkpoints_in(tmp_path)
+    keeper.save(8, state_of(8))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        keeper.save(16, state_of(16), lambda: True)
+    assert len(warnings) == 3 and "the last one is from step 8" in warnings[-1]
+
+
 def test_a_part_of_an_array_is_written_as_it_is(tmp_path):
     whole = np.arange(24.0).reshape(4, 6)
     parts = {"columns": whole[:, 1:3], "turned": whole.T, "number": np.float64(3)}

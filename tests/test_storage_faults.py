@@ -1,6 +1,8 @@
 """Faults at every change of the files of a run: what is there afterwards is the old state or the new, and goes on."""
 
+import errno
 import json
+import os
 import tomllib
 from contextlib import suppress
 
@@ -24,6 +26,7 @@ from storage import Died, Disk
 pytestmark = pytest.mark.brief
 
 SAMPLES = 40
+QUIET = Reporter(quiet=True)
 
 
 def changes_of(kind):
@@ -32,7 +35,7 @@ def changes_of(kind):
     return TINY | {"table.steps": 12, "table.relations": False, "table.averages": 2}
 
 
-def train(kind, out, **options):
+def train(kind, out, reporter=QUIET, **options):
     """A short run in a folder, which keeps its state after every few steps."""
     name, source = {"points": ("default", "moons"), "table": ("table", "rows.csv")}[kind]
     recipe, changes = (out / "recipe.toml", {}) if options.get("resume") else (name, changes_of(kind))
@@ -40,8 +43,9 @@ def train(kind, out, **options):
         patch.chdir(out.parent)
         patch.setattr("motes.cli.run.SAMPLES", SAMPLES)
         patch.setattr("motes.training.loop.PATIENCE", 1e-9)
+        patch.setattr("motes.cli.folders.RETRY", 0.0)
         options = Options(figures=False, seed=1, checkpoint_every=0.0, **options)
-        train_run(source, out, recipe, changes, options, Reporter(quiet=True))
+        train_run(source, out, recipe, changes, options, reporter)
 
 
 def check_files(out, rows=SAMPLES):
@@ -155,6 +159,29 @@ def test_a_run_survives_a_fault_at_any_change(kind, how, resumed, whole, tmp_pat
     while check_fault(kind, tmp_path, whole, at, how, resumed=resumed):
         at += 1
     assert at > (30 if resumed else len(whole(kind)[1]))
+
+
+class Freeing(Reporter):
+    """Somebody who makes room once motes says that it waits for it."""
+
+    full = True
+
+    def warn(self, text):
+        self.full = "Free" not in text
+
+
+def test_a_training_waits_for_room_for_its_first_checkpoint(whole, tmp_path, monkeypatch):
+    out, user, flush = begin("points", tmp_path / "points"), Freeing(quiet=True), os.fsync
+
+    def full(handle):  # nothing but a checkpoint of this run is flushed
+        if user.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    train("points", out, user)
+    assert results(out) == whole("points")[0]
+    assert checkpoints_in(out)
 
 
 # --- files of answers ------------------------------------------------------------------------------------------------

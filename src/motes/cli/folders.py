@@ -1,5 +1,6 @@
 """The folder of a run and its checkpoints."""
 
+import errno
 import json
 import os
 import re
@@ -126,6 +127,7 @@ def history_in(out: Path) -> list[dict[str, float]]:
 CHECKPOINTS = "checkpoints"
 LAST = 2  # checkpoints to keep
 COST = 0.02  # maximum share of the time spent on writing checkpoints
+RETRY = 1.0  # seconds between two attempts on a full disk
 
 
 @dataclass(frozen=True)
@@ -177,20 +179,42 @@ class Checkpoints:
         """Return whether it is time for another checkpoint."""
         return time.perf_counter() >= self._next
 
-    def save(self, step: int, state: State) -> None:
-        """Write the state after `step` steps atomically, and remove all checkpoints but the last two."""
-        folder, begin = self._out / CHECKPOINTS, time.perf_counter()
+    def save(self, step: int, state: State, may_wait: Callable[[], bool] = lambda: False) -> None:
+        """Write the state after `step` steps atomically, and remove all checkpoints but the last two.
+
+        On a full disk, while there is no checkpoint and if it may, wait until there is room.
+        """
+        begin, waiting = time.perf_counter(), False
+        while error := self._write(step, state):
+            files = checkpoints_in(self._out)
+            if files or error.errno not in (errno.ENOSPC, errno.EDQUOT) or not may_wait():
+                still = f"the last one is from step {step_of(files[0]):,}" if files else "there is none yet"
+                self._warn(
+                    f"no checkpoint of step {step:,}: {error.strerror or error}; {still}. The training continues."
+                )
+                break
+            if not waiting:
+                size = sum(array.nbytes for array in state.arrays.values()) / 1e6
+                self._warn(
+                    f"no checkpoint fits into '{self._out}': {error.strerror}. Free {size:.1f} MB for it, and as much "
+                    "for the results. motes waits, because the training would be lost; Ctrl-C ends it."
+                )
+            waiting = True
+            time.sleep(RETRY)
+        end = time.perf_counter()
+        self._next = end + max(self._every, (end - begin) / COST)
+
+    def _write(self, step: int, state: State) -> OSError | None:
+        """Write a checkpoint and remove old ones; return the error of the disk, if there is one."""
+        folder = self._out / CHECKPOINTS
         try:
             folder.mkdir(exist_ok=True)
             texts = {**self.about, "numbers": json.dumps(state.numbers)}
             write_checkpoint(folder / f"{step:012d}{SUFFIX}", state.arrays, texts)
             keep_checkpoints(self._out, LAST)
         except OSError as error:
-            files = checkpoints_in(self._out)
-            still = f"the last one is from step {step_of(files[0]):,}" if files else "there is none yet"
-            self._warn(f"no checkpoint of step {step:,}: {error.strerror or error}; {still}. The training continues.")
-        end = time.perf_counter()
-        self._next = end + max(self._every, (end - begin) / COST)
+            return error
+        return None
 
     def finish(self) -> None:
         """Keep only the last checkpoint of a complete run, from which it can continue with more steps."""

@@ -97,8 +97,11 @@ class Checkpointer(Protocol):
     def due(self) -> bool:
         """Return whether it is time to save a state."""
 
-    def save(self, step: int, state: State) -> None:
-        """Save the state after `step` steps. An exception ends the training."""
+    def save(self, step: int, state: State, may_wait: Callable[[], bool] = lambda: False) -> None:
+        """Save the state after `step` steps. An exception ends the training.
+
+        `may_wait` returns whether to wait until the state can be saved: at the end, unless a signal has arrived.
+        """
 
 
 @dataclass(frozen=True)

@@ -461,7 +461,8 @@ def train(task: TrainingTask[N], session: FitSession = FitSession()) -> Trained[
             raise KeyboardInterrupt
         training.check_end()
         if keeper is not None and training.done > saved:
-            keeper.save(training.done, training.complete())
+            keeper.save(training.done, training.complete(), may_wait=lambda: not stop)
+        interrupted |= bool(stop)  # after the last step
     return training.result(interrupted)
 
 
