@@ -543,6 +543,17 @@ def test_ctrl_c_keeps_what_was_learned_and_warns_where_fit_was_called(kind):
     assert len(drawn["a"] if kind == "a table" else drawn) == 3
 
 
+@pytest.mark.usefixtures("keyboard")
+def test_ctrl_c_after_the_last_step_is_not_forgotten():
+    with pytest.warns(UserWarning, match="^interrupted after 2 steps of training"):
+        motes.fit(
+            X,
+            changes=SMALL | {"training.steps": 2},
+            verbose=False,
+            on_progress=lambda now: press(now) if now.done == 2 else None,
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_before_the_first_step_is_a_keyboard_interrupt():
