@@ -73,14 +73,13 @@ html_theme_options = {
     "navigation_depth": 2,
     "collapse_navigation": True,
     "show_prev_next": True,
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    "secondary_sidebar_items": [],  # its place is that of wide code
     "footer_start": ["copyright"],
     "footer_end": [],
     "back_to_top_button": False,
-    "pygments_light_style": "github-light",
     "pygments_dark_style": "github-dark",
     "icon_links": [{"name": "Source", "url": sources.REPOSITORY, "icon": "fa-brands fa-github"}]
     if sources.REPOSITORY
     else [],
 }
-html_sidebars = {"**": ["sidebar-nav-bs"], "index": []}
+html_sidebars = {"**": ["page-toc", "sidebar-nav-bs"], "index": []}

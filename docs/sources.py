@@ -57,7 +57,7 @@ CACHE = ROOT / ".cache" / "site" / hash_sources()
 
 
 def read_notebook(text: str) -> Any:
-    """Read a .py file as a notebook without the cell that installs motes; a lab gets its page and notebook on top."""
+    """Read a .py file as a notebook without the cell that installs motes; a lab gets its page below its goal."""
     notebook = jupytext.reads(text, "py:percent")
     kept = []
     for cell in notebook.cells:
@@ -69,13 +69,13 @@ def read_notebook(text: str) -> Any:
     notebook.cells = kept
     if lab := re.match(r"# Lab (\d+)", kept[0].source):
         number = int(lab[1])
-        top = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
         page = f"pages/lab{number:02}.html"
-        top += f' · <a href="{page}">The page below, alone</a></p>\n'
+        links = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
+        links += f' · <a href="{page}">Open its interactive page alone</a></p>'
         title = f"The idea of lab {number}, to drag"
-        top += f'<iframe class="lab" src="{page}" title="{title}" onload="{AS_HIGH}"></iframe>'
-        head, _, rest = kept[0].source.partition("\n")
-        kept[0].source = f"{head}\n\n{top}\n\n{rest}"
+        frame = f'<iframe class="lab" src="{page}" title="{title}" onload="{AS_HIGH}"></iframe>'
+        head, goal, *rest = kept[0].source.split("\n\n", 2)
+        kept[0].source = "\n\n".join([head, links, goal, frame, *rest])
     return notebook
 
 
@@ -123,6 +123,8 @@ def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
         path = place.relative_to(ROOT).as_posix()
         return f"[{words}]({REPOSITORY}/tree/main/{path})" if REPOSITORY else f"{words}"
 
+    if REPOSITORY:
+        content[0] = content[0].replace("git clone ADDRESS", f"git clone {REPOSITORY}")
     content[0] = re.sub(r"\[([^\]\[]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)", lambda m: link(m), content[0])
 
 
@@ -236,7 +238,13 @@ def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
     body = context.get("body", "")
     # Sphinx guesses the place of a name from its module, and the page has no other name.
     body = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", body)
+    # Sphinx writes the parameters of a long signature as a list of definitions of nothing.
+    body = re.sub(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>", write_parameters, body)
     context["body"] = body
+
+
+def write_parameters(found: re.Match[str]) -> str:
+    return f'<span class="sig-params">\n{found[1].replace("<dd>", "<span>").replace("</dd>", "</span>")}</span>'
 
 
 def finish_site(app: Sphinx, error: Exception | None) -> None:
@@ -300,7 +308,9 @@ def visit_math(self: Any, node: Any) -> None:
 
 
 def visit_math_block(self: Any, node: Any) -> None:
-    self.body.append(f'<div class="math">{to_mathml(node.astext(), "block")}</div>')
+    # The theme's script makes what has this class focusable while it scrolls.
+    body = f'<div class="math pst-scrollable-table-container">{to_mathml(node.astext(), "block")}</div>'
+    self.body.append(body)
     raise nodes.SkipNode
 
 

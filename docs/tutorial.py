@@ -574,7 +574,8 @@ class Gif:
         self.path = path
 
     def _repr_html_(self):
-        return f'<img src="data:image/gif;base64,{base64.b64encode(self.path.read_bytes()).decode()}">'
+        film = base64.b64encode(self.path.read_bytes()).decode()
+        return f'<img src="data:image/gif;base64,{film}" alt="Two moons turn into noise, and noise into two moons.">'
 
 
 at = times[:, None, None]

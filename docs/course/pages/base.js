@@ -5,6 +5,7 @@ import { march } from "/layers.js";
 import { fitted } from "/paint.js";
 import { number } from "/words.js";
 
+if (window !== window.parent) document.documentElement.classList.add("framed");
 const id = (name) => document.getElementById(name);
 const data = JSON.parse(id("data").textContent);
 const planes = [];
@@ -242,7 +243,7 @@ class Plane {
   handle(name, at, { colour = "ink", along = "xy", left = false, onto = (to) => to } = {}) {
     const button = document.createElement("button"), handle = { at: [...at], button };
     button.type = "button";
-    button.className = left ? "handle left" : "handle";
+    button.className = "handle";
     button.style.setProperty("--colour", `var(--${colour})`);
     button.append(Object.assign(document.createElement("span"), { textContent: name }));
     handle.move = (to) => {
@@ -251,6 +252,8 @@ class Plane {
     };
     handle.place = () => {
       const [x, y] = this.to(...handle.at), where = [..."xy"].filter((one) => along.includes(one)).map((one) => `${one} ${handle.at["xy".indexOf(one)].toFixed(2)}`);
+      const room = button.firstChild.offsetWidth + 12; // of the name, which is never cut by the picture
+      button.classList.toggle("left", left ? x > room : x > this.wide - room);
       button.style.left = `${x}px`;
       button.style.top = `${y}px`;
       button.setAttribute("aria-label", `${name}: ${where.join(", ")}. Arrow keys move it.`);

@@ -1,7 +1,7 @@
 // Solvers of the probability flow dy/dr = (y - x0_hat) / r with the exact denoiser of the moons, and the reverse SDE.
 
 const MOST = 10, LEAST = 0.02, STEPS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64], STARTS = 24, FUTURES = 60, CELLS = 56;
-const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]), chart = new Plane("chart", [[0, Math.log(128)], [Math.log(3e-4), Math.log(2)]], [46, 36]);
+const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]), chart = new Plane("chart", [[0, Math.log(350)], [Math.log(3e-4), Math.log(2)]], [46, 36]);
 const exact = Atoms.of(data), start = plane.handle("noise", [1.5, 1.4]);
 const scaled = (y, r) => y.map((one) => one / Math.hypot(1, r)); // x_t of a variance-preserving schedule
 let seed = 0;
@@ -56,7 +56,7 @@ page(() => {
   for (const [name, each] of Object.entries(errors)) {
     const line = each.flatMap((error, k) => [Math.log(evaluations(name, STEPS[k])), Math.log(error)]), mine = name === sampler;
     chart.line(line, mine ? "learned" : "soft", { width: mine ? 2.6 : 1.4 });
-    chart.text(NAMES[name], line.slice(-2), mine ? "learned" : "soft", { align: "right", dx: name === "dpm" ? -6 : 4, dy: name === "heun" ? -12 : name === "dpm" ? 8 : -10 });
+    chart.text(NAMES[name], line.slice(-2), mine ? "learned" : "soft", { dx: 7 });
     if (mine) chart.dots([line[2 * place], line[2 * place + 1]], "learned", { size: 5, alpha: 1 });
   }
   const error = away(taken.at(-1), path.at(-1));

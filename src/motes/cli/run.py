@@ -116,7 +116,8 @@ def _estimate_least_loss(ready: PreparedRows, seed: int, reporter: Reporter) -> 
         return None
     found = least_loss(origin, recipe, seed=seed)
     if found is not None:
-        reporter.say(f"irreducible loss {found.mean:.4f} ± {found.error:.1g}; the gap to it is in brackets")
+        least = f"{found.mean:.4f} ± {found.error:.1g}"
+        reporter.say(f"theoretical minimum of the loss: {least}; the gap to it is shown in brackets")
     return found
 
 

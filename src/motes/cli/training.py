@@ -104,6 +104,10 @@ def demo(
     """
     folder = Path("runs") / "demo"
     out = out or (folder if overwrite else _find_free_folder(folder))
+    Reporter(quiet).say(
+        "Training a diffusion model on 10,000 points of a swiss roll, which takes about a minute. It learns to turn "
+        f"noise into new points of that shape. The model, its points and the pictures go into '{out}'."
+    )
     code = train("swiss_roll", out=out, seed=seed, quiet=quiet, run=options.Options(overwrite=overwrite))
     if code == 0:
         motes = "motes" if shutil.which("motes") else sys.argv[0]

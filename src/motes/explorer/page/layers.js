@@ -21,7 +21,7 @@ export function density(context, answer, sides, colours, width, height) {
       for (let column = 0; column < cells; column++) {
         const share = Math.sqrt(Math.exp(log[row * cells + column] - highest));
         const at = 4 * ((cells - 1 - row) * cells + column);
-        image.data.set([red, green, blue, Math.round(150 * share)], at);
+        image.data.set([red, green, blue, Math.round(150 / sides.length * share)], at);
       }
     }
     const small = new OffscreenCanvas(cells, cells);
@@ -72,12 +72,12 @@ export function march(values, cells, level, segment) {
 /** Draw the score as arrows; their length is the score times the noise level, bounded by the cell. */
 export function arrows(context, answer, sides, colours, box, scale, width, height, ratio) {
   const cells = answer.at.shape[1], cell = width / cells;
-  context.lineWidth = 1.4 * ratio;
   context.lineCap = "round";
   for (const side of sides) {
-    const found = answer[side];
+    const found = answer[side], below = sides.length > 1 && side === "exact"; // so that both and the points are seen
     if (!found) continue;
-    context.strokeStyle = css(colours[side], 0.9);
+    context.lineWidth = (below ? 3.2 : 1.4) * ratio;
+    context.strokeStyle = css(colours[side], below ? 0.35 : 0.9 / Math.sqrt(sides.length));
     context.beginPath();
     for (let k = 0; k < cells * cells; k++) {
       const at = [answer.at[k % cells], answer.at[cells + Math.floor(k / cells)]];

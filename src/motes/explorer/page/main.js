@@ -66,7 +66,7 @@ class Explorer {
   /** Load a model: its schedule and its description. */
   async open(name) {
     const found = await this.link.ask("open", { model: name, ...(name === TRAINING ? this.trainer.asked : {}) });
-    Object.assign(this, { about: found.header.about, t: found.t, alpha: found.alpha, sigma: found.sigma });
+    Object.assign(this, { about: found.header.about, alpha: found.alpha, sigma: found.sigma });
     this.fields.clear();
     this.pointed = this.probed = this.particle = this.dropped = null;
     id("particle-note").textContent = "";
@@ -408,8 +408,7 @@ class Explorer {
     if (!this.state) return;
     const { place } = this.state;
     id("clock").value = place;
-    const level = this.sigma[place] / this.alpha[place];
-    const text = `noise σ/α ${number(level, 2)}   t ${this.t[place].toFixed(3)}`;
+    const text = `noise σ/α ${number(this.sigma[place] / this.alpha[place], 2)}`;
     id("now").textContent = text;
     id("clock").setAttribute("aria-valuetext", text);
     for (const panel of this.panels) panel.draw(place);
@@ -551,7 +550,7 @@ class Explorer {
   get summary() {
     const { place } = this.state;
     const each = this.panels.map((panel, k) => `Picture ${k + 1}: ${panel.summary}.`).join(" ");
-    return `${this.state.model.replaceAll("_", " ")}, time ${this.t[place].toFixed(2)} of 1, noise ${number(this.sigma[place] / this.alpha[place], 2)} times the data. ${each}`;
+    return `${this.state.model.replaceAll("_", " ")}, noise ${number(this.sigma[place] / this.alpha[place], 2)} times the data. ${each}`;
   }
 
   key(event) {

@@ -78,7 +78,7 @@ export class TableView {
       this.cards.forEach((card) => card.tell(this.row));
       id("mask-all").disabled = !Object.keys(this.row).length;
       if (!this.isSeen) return; // its cells already take up their space, so that nothing moves later
-      const waiting = setTimeout(() => this.note("Preparing the network …"), 500);
+      const waiting = setTimeout(() => this.wait(), 500);
       const found = await this.explorer.link.ask("row", { table: this.name, row: this.row }).finally(() => clearTimeout(waiting));
       this.#take(found);
     } catch (error) {
@@ -123,6 +123,12 @@ export class TableView {
   #wrong(error) {
     this.run(false);
     this.note(error.message);
+  }
+
+  /** Say that the first answer is being compiled, where its bars will be. */
+  wait() {
+    this.note("Compiling the network …");
+    for (const card of this.cards) if (!card.p) card.words.textContent = "compiling …";
   }
 
   /** Show a note below the cells. */

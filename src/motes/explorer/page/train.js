@@ -222,7 +222,8 @@ export class Trainer {
     id("moment").setAttribute("aria-valuetext", `step ${count(this.shown)}`);
     const recent = this.losses.slice(-200), mean = recent.reduce((a, b) => a + b, 0) / recent.length;
     const floor = news.floor ? `, irreducible ${number(news.floor)}` : "";
-    id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}; the pictures show step ${count(this.shown)}`;
+    // The first step waits for its compilation, which other trainings make longer.
+    id("course-name").textContent = plays && !news.step ? "compiling the training …" : `step ${count(news.step)} of ${count(news.steps)}; the pictures show step ${count(this.shown)}`;
     id("course-value").textContent = recent.length ? `loss ${number(mean)}${floor}` : "";
     const now = performance.now();
     if (plays && now < (this.drawn ?? 0) + EVERY) return;
