@@ -118,6 +118,28 @@ def test_a_page_fits_the_screen_answers_the_keyboard_and_axe_finds_nothing_serio
         assert min(took) < 1000  # ms from a change to the next picture
 
 
+@pytest.mark.parametrize("number", LABS)
+def test_within_a_lab_a_page_is_low_and_its_controls_are_next_to_the_picture(lab, number):
+    with lab(number, width=936, height=640) as page:
+        page.evaluate("document.documentElement.classList.add('framed')")
+        assert page.evaluate("document.documentElement.offsetHeight") <= 700
+        if number == 11:  # its cells are the controls
+            assert page.locator(".cell").evaluate_all("(all) => new Set(all.map((one) => one.offsetTop)).size") == 1
+        else:
+            picture = page.locator(".pictures .frame").bounding_box()
+            control = page.locator(".controls input[type=range]:visible").first.bounding_box()
+            assert control["x"] > picture["x"] + picture["width"]
+            assert control["y"] < picture["y"] + picture["height"]
+
+
+def test_the_names_of_points_are_whole_on_a_phone(lab):
+    with lab(12, width=390, height=844) as page:
+        picture = page.locator(".pictures .frame").bounding_box()
+        for name in page.locator(".handle span").all():
+            box = name.bounding_box()
+            assert picture["x"] <= box["x"] and box["x"] + box["width"] <= picture["x"] + picture["width"]
+
+
 REDRAWN = """() => new Promise((done) => {
   const begin = performance.now();
   new MutationObserver(() => done(performance.now() - begin)).observe(document.documentElement, { attributes: true });
