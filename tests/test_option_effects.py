@@ -125,6 +125,7 @@ VALUES = {
     "table.width": 12,
     "table.depth": 2,
     "table.components": 2,
+    "table.members": 2,
     "table.own": 3,
     "table.calibrate": True,
     "table.steps": 4,

@@ -27,6 +27,7 @@ from .recipes import load_recipe
 from .registering import register
 from .sweeping import sweep
 from .tables.model import TableModel
+from .tables.pooling import pool
 from .training.model import Model
 from .training.recipe import Recipe
 
@@ -57,6 +58,7 @@ __all__ = [
     "make_shape",
     "plots",
     "points",
+    "pool",
     "recipes",
     "register",
     "sliced_w2",

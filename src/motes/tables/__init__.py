@@ -5,7 +5,8 @@ with the relations between them (`relations`). A network and a Gaussian mixture 
 masked parts of a row from its visible parts, with all parts in a few arrays (`layout`); `training` fits them. Rows are
 drawn by unmasking their parts in an order (`unmasking_steps`, `unmasking`), under conditions and rules (`draws`,
 `rules`). The same steps give log p and conditional distributions (`unmasking`, `predictions`), and rows by which biases
-and rules are estimated after training (`calibration`). `motes.TableModel` is the public class.
+and rules are estimated after training (`calibration`). `motes.TableModel` is the public class. Estimates from several
+synthetic tables are combined by `pool` (`pooling`).
 
 The imports here read tables without JAX, so that `motes columns` is quick.
 """
@@ -13,10 +14,11 @@ The imports here read tables without JAX, so that `motes columns` is quick.
 from motes.tables import kinds
 from motes.tables.offers import FoundRule, find_rules
 from motes.tables.parts import Among, Between, Encoded, Missing, Not, Part
+from motes.tables.pooling import Pooled, pool
 from motes.tables.schema import Schema
 from motes.tables.user_rules import UserRule, parse_rule, quoted
 
 __all__ = [
-    "Among", "Between", "Encoded", "FoundRule", "Missing", "Not", "Part", "Schema", "UserRule", "find_rules", "kinds",
-    "parse_rule", "quoted",
+    "Among", "Between", "Encoded", "FoundRule", "Missing", "Not", "Part", "Pooled", "Schema", "UserRule", "find_rules",
+    "kinds", "parse_rule", "pool", "quoted",
 ]  # fmt: skip

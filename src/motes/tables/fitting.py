@@ -31,7 +31,8 @@ from motes.training.loop import RowsOnDisk, TrainingTask, fit_model
 from motes.training.model import run_of
 
 PIECES = 10_000_000  # maximum sum of the pieces of all rows, see `TableRows`
-NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # options of the network
+# Options of the network.
+NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "members", "own"
 
 
 def fit_table(

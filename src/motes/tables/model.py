@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from motes.data import Blocks, Frame, as_frame
 from motes.data.frames import KEY, Template, joined
 from motes.data.records import check_types
-from motes.errors import DataError, ModelFileError, check_count, check_process
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process, check_seed
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.calibration import adjusted
 from motes.tables.draws import AnsweredRows, DrawnRows, RowConditions, conditions_of, draw_blocks, fill_blocks
@@ -251,6 +251,45 @@ class TableModel(Model):
         for message in evidence_of(self, given or {}, [rows.log_evidence], rows.effective).warnings:
             warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(rows)
+
+    def sample_sets(self, m: int = 5, *, seed: int = 0) -> list[Any]:
+        """Draw `m` synthetic tables with as many rows as the training table, each from another member.
+
+        Compute an estimate and its variance in each table, and pass them to `motes.pool` for an interval that includes
+        the uncertainty of the training and of the draws. See docs/inference.md.
+
+        Each member learned without another fold of the rows. There are five members below 2,000 distinct rows; train
+        with `table.members` for another number. For rows that do not fit into memory, a table is as large as the sample
+        from which the columns' kinds were inferred.
+
+        Args:
+            m: number of tables, at most the number of members.
+            seed: random seed.
+
+        Returns:
+            m tables, in the same form as the training rows.
+
+        Raises:
+            UsageError: if the model has fewer members.
+
+        Example:
+            >>> [len(rows["age"]) for rows in table.sample_sets(2)]  # the training table has 40 rows
+            [40, 40]
+        """
+        check_process()
+        m, members = check_count(m, "tables"), self.orders.own.members
+        if m > members:
+            raise UsageError(
+                f"got m = {m} tables and a model with {members} member{'s' * (members > 1)}; expected at most one "
+                f"table per member. Train with changes={{'table.members': {m}}} in Python, or --set table.members={m} "
+                "in the shell."
+            )
+        seeds = np.random.SeedSequence([check_seed(seed), 915965]).generate_state(m)
+        blocks = (
+            draw_blocks(self.orders.member(k), self.schema.rows, {}, int(own), importance_resample=False)
+            for k, own in enumerate(seeds)
+        )
+        return [self._native(joined(rows, self.schema.rows)) for rows in blocks]
 
     def evidence(
         self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, importance_resample: bool = False
@@ -597,8 +636,10 @@ class TableModel(Model):
             if rules := (*schema.bound, *schema.rules):
                 cases = tensors.pop("cases.patterns"), tensors.pop("cases.counts")
                 constraint = Constraint.of(rules, *cases, schema.rows)
-            worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
+            # Small tables know labels, or have several members that the recipe does not ask for.
+            is_small = labels or (recipe.table.members is None and len(tensors["network.hidden"]) > 1)
+            worth = 0 if is_small else schema.rows
             dropout = options_of(recipe.table, worth, schema.parts).dropout
             skeleton = skeleton_of(layout_of(schema, labels=labels), tensors, dropout)
             if not schema.relatives:  # files of earlier versions do not mention histograms

@@ -21,6 +21,7 @@ class TableOptions(Checked):
     depth: int | None = number(None, 1, 256)  # number of blocks of the network
     dropout: float | None = number(None, 0, 0.9)  # dropout rate in training
     components: int = number(6, 1, 1000)  # maximum number of components of the Gaussian mixture
+    members: int | None = number(None, 1, 256)  # networks, each trained without a part of the rows
     own: int = number(2, 0, 1000)  # additional Gaussians of the network, for each column of numbers
     steps: int | None = number(None, 1, 10**9)  # maximum number of training steps
     batch: int | None = number(None, 8, 10**7)  # rows per step

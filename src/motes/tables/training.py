@@ -436,7 +436,7 @@ SLIM = 48  # up to this number of parts
 
 
 def members_of(data: TableRows) -> int:
-    """Return the number of members for these rows."""
+    """Return the number of members that suits these rows."""
     return FOLDS if data.worth < FEW and data.pieces.sum() >= 2 * FOLDS else 1
 
 
@@ -445,16 +445,16 @@ def held_out(data: TableRows, members: int, seed: int, *, on_disk: bool = False)
 
     Args:
         data: the rows.
-        members: number of members; each of several learns without one fold of the rows.
+        members: number of members; each of several learns without one fold of the rows, at most a fifth.
         seed: seed of the split.
         on_disk: whether training reads its rows from disk, where no validation row is: then all members have the same.
     """
     n, total = len(data.weights), int(data.pieces.sum())
-    if total < 2 * FOLDS:
+    if total < 2 * max(members, FOLDS):
         return Split(np.tile(data.weights, (members, 1)), np.zeros((0, n)))
     share = min(max(SHARE, LEAST / total), MOST / total)
     separate = 1 if on_disk else members
-    folds = separate if separate > 1 else max(round(1 / share), FOLDS)
+    folds = max(separate if separate > 1 else round(1 / share), FOLDS)
     rng, left, hold = np.random.default_rng([seed, 173205]), data.pieces.copy(), []
     for fold in range(separate):
         drawn = rng.multivariate_hypergeometric(left, (total - fold + folds - 1) // folds, method="count")
@@ -498,7 +498,8 @@ def first_members(
     """
     if start is not None:
         return start, held_out(data, len(start.base.means), seed, on_disk=on_disk)
-    split = held_out(data, 1 if on_disk else members_of(data), seed, on_disk=on_disk)
+    members = options.members or (1 if on_disk else members_of(data))
+    split = held_out(data, members, seed, on_disk=on_disk)
     bases = _fit_mixtures(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)

@@ -583,6 +583,11 @@ class AnyOrderModel:
         """The base mixture alone, in the fixed order: labels by their shares, numbers by the mixture."""
         return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order)
 
+    def member(self, k: int) -> "AnyOrderModel":
+        """Return the model of member k alone."""
+        alone = lambda part: part[k : k + 1]
+        return replace(self, models=jax.tree.map(alone, self.models), bias=tuple(map(alone, self.bias)))
+
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
         """Return the denoiser with the parts of these columns first, without biases.
 
