@@ -17,6 +17,8 @@ rows of motes are stratified: b may be far below v_bar, and this T negative. Eve
 five tables give an interval 3.7 times as wide as the real rows, and a negative T in a fifth of the cases.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
