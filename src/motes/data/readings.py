@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -165,13 +166,15 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
 
     The explanation is a phrase that names the option to use. `row_of` returns the row of a label.
     """
+    if any(is_code(str(label)) for label in labels):
+        return None
     found = {str(label): _possible_formats(str(label), TextOptions()) for label in labels}
     words = {match[1] if (match := WORD.fullmatch(text)) else "" for text in found}
     if len(found) > 1 and len(words) == 1 and (word := words.pop()):
         return f"numbers followed by '{word}', such as '{next(iter(found))}', {AS_LABELS}. Leave '{word}' out"
     read = {text: ways for text, ways in found.items() if ways}
     odd = [label for label in labels if str(label) not in read]
-    if any(map(is_code, found)) or 2 * len(odd) > len(found):
+    if 2 * len(odd) > len(found):
         return None
     shared = frozenset.intersection(*read.values())
     count = Counter(way for ways in read.values() for way in ways)
@@ -251,6 +254,7 @@ def _possible_formats(text: str, options: TextOptions) -> frozenset[Way]:
     return frozenset(way for way in found if way.value(text) is not None)
 
 
+@lru_cache(1)  # the formats of a column parse the same text one after the other
 def _parse_amount(text: str) -> tuple[str, dict[str, float]] | None:
     """Parse a number: return its unit, and its value for each possible decimal sign; None if it is not a number."""
     text = text.translate(SPACES).strip()

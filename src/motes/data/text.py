@@ -354,9 +354,9 @@ class TextColumn:
         plain = compute.utf8_trim_whitespace(entries)
         made = ((kind, self._cast(plain, kind)) for kind in (TYPES if self.types is None else self.types))
         left = dict(islice((pair for pair in made if pair[1] is not None), None if self._in_parts else 1))
-        like = compute.match_substring_regex(plain, CODE)
-        if compute.any(like).as_py():
-            self.is_code = self.is_code or any(map(is_code, plain.filter(like).unique().to_pylist()))
+        codes = filter(is_code, plain.filter(compute.match_substring_regex(plain, CODE)).unique().to_pylist())
+        code = next(codes, None)
+        self.is_code = self.is_code or code is not None
         left = {} if self.is_code else left
         # Codes can only have the format of a date.
         self.is_mixed = bool(self.types) and not left and (not self.is_code or bool(options.date_format))
@@ -365,7 +365,9 @@ class TextColumn:
             return left[self.types[0]]
         self.is_clock &= compute.all(compute.match_substring_regex(plain, CLOCK)).as_py()
         if self.ways != frozenset():
-            agreed = ways_of(entries.drop_null().unique().to_pylist(), options)
+            texts = entries.drop_null().unique().to_pylist()
+            # A code rules out all formats of numbers, so the other texts need not be parsed.
+            agreed = ways_of(texts if code is None else [code, *texts], options)
             self.ways = agreed if self.ways is None else self.ways & agreed
         lines = compute.count_substring(entries, "\n")
         if most := compute.max(lines).as_py():
