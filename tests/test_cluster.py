@@ -1,6 +1,7 @@
 """Shards: the same bytes from any processes in any order, complete after any interruption, and checked."""
 
 import gc
+import json
 import multiprocessing
 import os
 import pickle
@@ -173,9 +174,14 @@ def test_damaged_shards_are_found_and_written_again(table, folder, motes_command
     sample_shards(table, 8000, shards=4, out=folder)
     assert contents(folder) == before and paths[3].stat().st_mtime_ns == times[3]
     assert "8,000 rows in 4 shards: no problems" in motes_command.out("check", folder, "-q")
-    (folder / "_motes" / "manifest.json").write_text("{")
-    code, _, err = motes_command("check", folder, "-q")
-    assert code == 1 and "manifest.json' is damaged. Write the shards into another folder" in err
+    manifest = folder / "_motes" / "manifest.json"
+    written = json.loads(manifest.read_text())
+    outside = {"files": ["../../../etc/passwd"]}
+    damaged = ("{", "[" * 100_000, *(json.dumps(written | one) for one in ({"shards": 1e9}, {"shards": 0}, outside)))
+    for text in damaged:
+        manifest.write_text(text)
+        code, _, err = motes_command("check", folder, "-q")
+        assert code == 1 and "manifest.json' is damaged. Write the shards into another folder" in err
 
 
 def test_another_call_is_refused(table, folder, small_model, tmp_path):

@@ -105,6 +105,9 @@ UGLY = {
     "cut.jsonl": (text('{"a": 1}\n{"a": \n'), "line 2 of .* is not JSON"),
     "list.jsonl": (text('[{"a": 1}]'), "line 1 of .*expected a JSON object"),
     "twice.jsonl": (text('{"a": 1, "a": 2}'), "line 1 of .*key 'a' occurs twice"),
+    "deep.jsonl": (text('{"a": 1}\n{"a": ' + "[" * 100_000 + "\n"), "line 2 of .*nested too deeply"),
+    "half.jsonl": (text('{"a": "x"}\n{"a": "\\ud800"}\n'), r"row 2, column 'a': .*lone surrogate .ud800"),
+    "name.jsonl": (text('{"a\\ud800": 1}\n'), "the name of column 1: .*lone surrogate"),
     "empty.jsonl": (text(""), "is empty"),
     "cut.csv.gz": (text(PACKED[:-2000]), r"is damaged after line \d,\d\d\d"),
     "plain.csv.gz": (text("a,b\n1,2\n"), "is not a gzip file"),
@@ -161,8 +164,9 @@ def test_a_query_reads_and_never_writes(suffix, tmp_path, monkeypatch):
     assert frame.columns["city"].cells() == ["Graz", "Linz", "Wien"]
     assert sum(frame["years"]) == sum(people()["age"]) and frame.columns["years"].type == "whole"
     for sql in (f"DELETE FROM {table}", f"COPY {table} TO 'x.csv'", "VACUUM INTO 'x.db'", "ATTACH 'x.db' AS x", "SELEC",
-                f"SELECT nope FROM {table}", "SELECT * FROM 'other.csv'", "CREATE TABLE x (a)"):  # fmt: skip
-        with pytest.raises(UsageError, match=f"the query of .*people{suffix}' failed"):
+                f"SELECT nope FROM {table}", "SELECT * FROM 'other.csv'", "CREATE TABLE x (a)", "",
+                "SET threads = 1", "PRAGMA user_version = 1", "SELECT 1; SELECT 2", "SELECT '\ud800'"):  # fmt: skip
+        with pytest.raises(UsageError, match=f"the query of .*people{suffix}'"):
             read_frame(path, TextOptions(sql=sql))
     assert [one.name for one in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 
@@ -175,6 +179,15 @@ def test_each_reading_of_a_query_returns_the_same_bits(tmp_path):
     query = TextOptions(sql="SELECT k, avg(x) AS mean, stddev(x) AS sd FROM rows GROUP BY k")
     readings = [read_frame(tmp_path / "waves.duckdb", query) for _ in range(5)]
     assert len({tuple(frame[name].tobytes() for name in frame.names) for frame in readings}) == 1
+
+
+@pytest.mark.parametrize("moment", ["timestamp 'infinity'", "timestamptz '-infinity'", "date 'infinity'"])
+def test_an_infinite_date_is_refused_with_its_row(moment, tmp_path):
+    with pytest.importorskip("duckdb").connect(tmp_path / "d.duckdb") as base:
+        base.execute(f"CREATE TABLE t AS SELECT {moment} AS day, 1 AS n")
+    column = read_frame(tmp_path / "d.duckdb").columns["day"]
+    with pytest.raises(DataError, match=r"d.duckdb', row 1, column 'day': got a date in the year .*from 1 to 9999"):
+        column.check_known()
 
 
 def test_a_database_of_several_tables_needs_a_query(tmp_path):

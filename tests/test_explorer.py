@@ -3,6 +3,7 @@
 import itertools
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -97,6 +98,14 @@ def test_without_the_token_there_is_no_page_and_no_socket(client, query):
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert client.upgrade(query, {"origin": client.here}) == 403
     assert client.upgrade(headers={"origin": client.here}) == 101
+
+
+def test_connections_without_a_request_do_not_shut_out_the_page(answers):
+    with serving(answers) as client, ExitStack() as opened:
+        for k in range(140):
+            idle = opened.enter_context(socket.create_connection(("127.0.0.1", client.port)))
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: " * (k % 2))
+        assert client.get(f"/?token={TOKEN}")[0] == 200
 
 
 def test_two_starts_have_two_tokens(monkeypatch, shelf):

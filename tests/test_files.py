@@ -104,7 +104,9 @@ def test_what_has_two_readings_is_labels_with_a_warning_whose_option_reads_it(fi
     assert columns["a"].cells() == values
 
 
-@pytest.mark.parametrize("digits", ["01234", "00", "0x25", "-0X1f", str(2**63), "123456789012345678901"])
+@pytest.mark.parametrize(
+    "digits", ["01234", "00", "0x25", "-0X1f", "123E4", "77e99", str(2**63), "123456789012345678901"]
+)
 @pytest.mark.parametrize("last", [0, 4000])
 def test_digits_that_are_a_name_remain_labels_wherever_they_are(file, monkeypatch, digits, last):
     monkeypatch.setattr("motes.data.text.PART", 400)
@@ -192,9 +194,28 @@ def test_comments_before_the_columns_are_left_out_and_said(file):
     columns, notes = message(file("# by us\n#\na,b\n1,x\n2,y\n"))
     assert columns["a"].cells() == [1, 2]
     assert len(notes) == 1 and "2 lines of comments" in notes[0]
-    assert [*silently(file("#a,b\n1,x\n2,y\n"))] == ["#a", "b"]  # as many as the columns: their names
+    columns, notes = message(file("#a,b\n1,x\n2,y\n"))
+    assert [*columns] == ["#a", "b"]  # as many as the cells of a row: their names
+    assert len(notes) == 1 and "line 1 names the columns: #a, b" in notes[0]
+    columns, notes = message(file("# made by x, on monday\na,b\n1,x\n2,y\n"))
+    assert [*columns] == ["a", "b"] and len(notes) == 1 and "skipped 1 lines" in notes[0]
     with pytest.raises(DataError, match=r"line 4 of .* has 1 cell; expected 2"):
         read_frame(file("a,b\n1,x\n2,y\n# the end\n"))
+
+
+def test_a_first_line_of_words_and_numbers_is_a_row_and_that_is_said(file):
+    columns, notes = message(file("city,2019,2020\nWien,3.5,4.5\n"))
+    assert columns["x0"].cells() == ["city", "Wien"] and columns["x1"].cells() == [2019, 3.5]
+    assert len(notes) == 1 and "line 1 contains the number 2019" in notes[0] and "x0 to x2" in notes[0]
+    assert [*silently(file("1.5,2\n3,4\n"))] == ["x", "y"]
+
+
+@pytest.mark.parametrize("cells", [["1", "0", "true"], ["false"] * 300 + ["0"]])
+def test_numbers_among_true_and_false_stay_what_they_are(file, cells, monkeypatch):
+    monkeypatch.setattr("motes.data.text.PART", 400)
+    path = file(column(*cells))
+    assert silently(path)["a"].cells() == cells
+    assert [*itertools.chain(*(block.columns["a"].cells() for block in Blocks.of_file(path).read()))] == cells
 
 
 def test_a_column_without_a_name_gets_one(file):

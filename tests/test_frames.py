@@ -182,6 +182,27 @@ def test_dates_beside_a_gap_are_exact_to_the_microsecond(library):
     assert series.cells() == [late, None, late]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_a_date_after_the_year_9999_is_refused_with_its_row(unit):
+    days = np.array([0, 2**60], f"M8[{unit}]")
+    with pytest.raises(
+        DataError, match=r"row 2, column .d.: got a date in the year .*; expected a year from 1 to 9999"
+    ):
+        as_frame({"d": days})
+    column = as_frame(pa.table({"d": pa.array(days)})).columns["d"]
+    with pytest.raises(DataError, match="row 2, column 'd': got a date in the year"):
+        column.check_known()
+
+
+def test_equal_labels_of_a_dictionary_are_one():
+    codes, labels = pa.array([0, 1, 2, None]), pa.array(["x", "y", "x"])
+    column = as_frame(pa.table({"a": pa.DictionaryArray.from_arrays(codes, labels)})).columns["a"]
+    assert column.labels == ("x", "y") and column.cells() == ["x", "y", "x", None]
+    ordered = pa.DictionaryArray.from_arrays(codes, labels, ordered=True)
+    with pytest.raises(DataError, match=r"column .a. of .* has .x. twice in the order"):
+        as_frame(pa.table({"a": ordered})).columns["a"].check_known()
+
+
 def test_what_is_cut_off_a_date_is_said():
     fine = np.array(["2026-05-17T12:30:00.000001", "2026-05-17T12:30:00.000000002", "NaT"], "M8[ns]")
     for data in (pd.DataFrame({"t": fine}), pl.DataFrame({"t": fine}), fine[:, None]):

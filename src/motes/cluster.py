@@ -469,7 +469,7 @@ def _as_json(value: Any) -> Any:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a folder of shards.
+    """Read the manifest of a folder of shards; its key "names" has the names of all shards.
 
     Raises:
         UsageError: if the folder has none.
@@ -479,9 +479,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"'{folder}' has no {MANIFEST}; expected a folder from `motes sample RUN --shards N --out`.")
     try:
-        return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError):
+        found = dict(json.loads(path.read_text()))
+        names = found.get("files") or [SHARD.format(k) for k in range(found["shards"])]
+        if not names or not all(Path(name).name == name and Path(name).suffix for name in names):
+            raise ValueError("no files, or files outside the folder")
+    except (ValueError, TypeError, LookupError, RecursionError):
         raise DataError(f"'{path}' is damaged. Write the shards into another folder.") from None
+    return found | {"names": names}
 
 
 def _check_folder(folder: Path, call: dict[str, Any], preview: Callable[[], Frame]) -> None:
@@ -658,13 +662,8 @@ def check_shards(folder: str | Path, on_progress: OnProgress = silent) -> dict[s
         problems[MODEL] = "" if load(folder / MODEL).checksum == manifest["model"] else "not the model of the manifest"
     except ModelFileError:
         problems[MODEL] = "missing or corrupt"
-    names = shard_names(manifest)
+    names = manifest["names"]
     for done, name in enumerate(names, 1):
         problems[name] = find_problem(folder / name, thorough=True)
         on_progress(Progress(done, len(names)))
     return {name: problem for name, problem in problems.items() if problem}
-
-
-def shard_names(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the names of all shards of a manifest."""
-    return manifest.get("files") or [SHARD.format(k) for k in range(manifest["shards"])]

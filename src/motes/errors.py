@@ -181,6 +181,22 @@ def check_count(n: object, what: str) -> int:
     return int(n.__index__())
 
 
+def check_unicode(text: str, what: str, error: type[MotesError] = DataError) -> None:
+    """Refuse a text with a lone surrogate, such as "\\ud800", which cannot be written to a file.
+
+    Raises:
+        MotesError: an `error` for such a text, which `what` names.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as wrong:
+        start = max(wrong.start - 20, 0)
+        raise error(
+            f"{what}: got {text[start : wrong.end + 20]!a} with the lone surrogate "
+            f"{ascii(text[wrong.start])[1:-1]}; expected Unicode text. Replace or remove it."
+        ) from None
+
+
 def unknown(kind: str, got: str, choices: Iterable[str], where: str = "") -> str:
     """Return the message for a name that is not among `choices`, with the most similar choice and all choices."""
     choices = list(choices)

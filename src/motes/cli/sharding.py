@@ -220,9 +220,9 @@ def check(
 ) -> int:
     """Verify the checksums of a folder of shards. Exit code 1 if a file is missing or corrupt."""
     start_jax()
-    from motes.cluster import check_shards, read_manifest, read_record, shard_names
+    from motes.cluster import check_shards, read_manifest, read_record
 
-    names = shard_names(read_manifest(folder))
+    names = read_manifest(folder)["names"]
     with Reporter(quiet).counting("checking", "shards") as count:
         problems = check_shards(folder, count)
     for name, problem in problems.items():

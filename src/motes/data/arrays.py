@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.errors import DataError
+from motes.errors import DataError, check_unicode
 
 
 def plain(data: Any, name: str = "the data") -> Any:
@@ -250,6 +250,10 @@ def of_values(values: NDArray[Any], column: str, name: str, before: int = 0) -> 
         return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
     if kind == "M":
         gone = np.isnat(values)
+        years = values.astype("M8[Y]").astype(np.int64) + 1970
+        if (outside := ~gone & ((years < 1) | (years > 9999))).any():
+            row, cure = int(outside.argmax()), "If it stands for infinity or an unknown date, leave the entry empty"
+            raise entry_error(name, column, f"a date in the year {years[row]:,}", f"a year from 1 to 9999. {cure}", row)
         warn_of_finer(is_finer(values) & ~gone, column, name)
         micro = values.astype("M8[us]").astype(np.int64)
         days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
@@ -313,6 +317,8 @@ def _convert_objects(values: NDArray[Any], column: str, name: str, before: int) 
             "polars tables keep their decimal types."
         )
     if type_ == "label":
+        for row, value in zip(np.flatnonzero(~gone).tolist(), here, strict=True):
+            check_unicode(value, _place(name, column, before + row))
         return coded([str(value) for value in here], gone)
     dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
     if type_ == "date":

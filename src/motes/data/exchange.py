@@ -21,7 +21,7 @@ from motes.data.arrays import Series, is_missing, of_values, warn
 from motes.data.frames import Frame, as_frame, unique_names
 from motes.data.natives import of_arrow
 from motes.data.text import TYPES
-from motes.errors import DataError, UsageError
+from motes.errors import DataError, UsageError, check_unicode
 
 READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 SHOWN = 40  # characters of an invalid cell to show
@@ -44,7 +44,7 @@ def _shorten(value: Any) -> str:
 def _convert(columns: Mapping[str, Sequence[Any]], name: str, before: int = 0) -> Frame:
     """Convert columns of Python values; `before` is the number of rows above the first, for messages."""
     made = {}
-    for column, cells in columns.items():
+    for column, cells in zip(unique_names([*columns], name), columns.values(), strict=True):
         values = np.empty(len(cells), object)
         values[:] = cells
         series = of_values(values, column, name, before)
@@ -105,6 +105,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
                 row = json.loads(line, object_pairs_hook=_unique)
             except UnicodeDecodeError as error:
                 raise DataError(f"{where} is not UTF-8 text ({error}). Save the file as UTF-8.") from None
+            except RecursionError:
+                raise DataError(f"{where} is nested too deeply; expected a JSON object without lists.") from None
             except ValueError as error:
                 raise DataError(
                     f"{where} is not JSON: {getattr(error, 'msg', error)}. Expected a JSON object in each line."
@@ -258,6 +260,7 @@ def read_query(path: Path, sql: str | None = None) -> Frame:
         UsageError: if DuckDB is not installed, for a query that fails, or several tables without a query.
         DataError: if the file is not a database or has no tables; a column of several types.
     """
+    check_unicode(sql or "", f"the query of '{path}'", UsageError)
     with path.open("rb") as file:
         is_sqlite = file.read(16) in (b"SQLite format 3\0", b"")
     with (_sqlite if is_sqlite else _duckdb)(path) as run:
@@ -294,7 +297,9 @@ def _sqlite(path: Path) -> Iterator[Run]:
                 rows = cursor.fetchall()
             except (sqlite3.Error, sqlite3.Warning) as error:
                 raise _failed(path, error) from None
-            names = unique_names([about[0] for about in cursor.description or ()], f"'{path}'")
+            if cursor.description is None:
+                raise _failed(path, ValueError("it returns no rows"))
+            names = unique_names([about[0] for about in cursor.description], f"'{path}'")
             return _convert(
                 dict(zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)), f"'{path}'"
             )
@@ -319,12 +324,13 @@ def _duckdb(path: Path) -> Iterator[Run]:
 
         def run(sql: str) -> Frame:
             try:
-                found = connection.sql(sql)
-                table = None if found is None else found.to_arrow_table()
+                types = [statement.type for statement in connection.extract_statements(sql)]
+                if types not in ([duckdb.StatementType.SELECT], [duckdb.StatementType.MULTI]):  # MULTI: with a PIVOT
+                    what = types[0].name if len(types) == 1 else f"{len(types)} statements"
+                    raise _failed(path, ValueError(f"got {what}"))
+                table = connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 raise _failed(path, error) from None
-            if table is None:
-                raise _failed(path, ValueError("it returns no rows"))
             for j, field in enumerate(table.schema):
                 if pa.types.is_decimal(field.type) and field.type.scale == 0:  # sums of whole numbers
                     with suppress(pa.ArrowInvalid):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from motes.data.arrays import TYPE_WORDS, Series, of_values, plain, rows_of
 from motes.data.readings import default_columns
 from motes.data.tables import Table
-from motes.errors import DataError, UsageError
+from motes.errors import DataError, UsageError, check_unicode
 from motes.text_options import TextOptions
 
 ROWS = 10
@@ -289,8 +289,8 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
 
 def _convert_mapping(data: Mapping[str, Any], name: str) -> Frame:
     """Convert a dict of columns, (n,) each."""
-    made = {}
-    for column, values in data.items():
+    made: dict[str, Series] = {}
+    for column, values in zip(unique_names([*map(str, data)], name), data.values(), strict=True):
         values = plain(values, name)
         if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
             raise DataError(
@@ -300,7 +300,7 @@ def _convert_mapping(data: Mapping[str, Any], name: str) -> Frame:
         entries = rows_of(values if isinstance(values, np.ndarray) else list(values), f"{name}, column '{column}'")
         if entries.ndim != 1:
             raise DataError(f"{name}, column '{column}' has shape {entries.shape}; expected (rows,).")
-        made[str(column)] = of_values(entries, str(column), name)
+        made[column] = of_values(entries, column, name)
         first = next(iter(made))
         if len(entries) != len(made[first]):
             raise DataError(
@@ -314,10 +314,11 @@ def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
     """Check that column names differ, and return them.
 
     Raises:
-        DataError: if a name occurs twice.
+        DataError: if a name occurs twice, or contains a lone surrogate.
     """
     seen: dict[str, int] = {}
     for j, column in enumerate(names, start=1):
+        check_unicode(column, f"{name}, the name of column {j}")
         if column in seen:
             raise DataError(
                 f"{name} has two columns named '{column}' (columns {seen[column]} and {j}); give each its own name."

@@ -4,6 +4,7 @@ This module is imported with the first data frame or file. It does not import pa
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -12,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from motes.data.arrays import Label, Series, of_values, unsuitable, warn_of_finer
-from motes.errors import DataError, UsageError
+from motes.data.arrays import Label, Series, of_values, unsuitable
+from motes.errors import DataError, UsageError, check_unicode
 
 EXPECTED = "an array, lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals supports"
-IN_MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1}
 
 
 def is_frame(data: Any) -> bool:
@@ -66,12 +66,12 @@ def _convert_series(series: nw.Series[Any], name: str) -> Series:
     native, kind = series.to_native(), series.dtype
     if nw.dependencies.is_pandas_like_series(native):
         if hasattr(native, "cat"):
-            return _convert_pandas_categories(native)
+            return _convert_pandas_categories(native, f"{name}, the categories of column '{series.name}'")
         kind = native.dtype
     if not isinstance(series.dtype, nw.Object):
         try:
             return of_arrow(series.to_arrow(), series.name, name, kind)
-        except pa.ArrowException:  # sparse or complex numbers of pandas, which NumPy supports
+        except (pa.ArrowException, UnicodeEncodeError):  # of pandas: sparse or complex numbers, or lone surrogates
             if kind is series.dtype:
                 raise unsuitable(series.name, name, kind) from None
     return of_values(np.asarray(series.to_numpy()), series.name, name)
@@ -99,16 +99,13 @@ def of_arrow(array: Any, column: str, name: str, kind: Any = None) -> Series:
             return of_values(array.to_numpy(zero_copy_only=False), column, name)  # raises an error with the row
     if types.is_boolean(array.type):
         return Series("truth", _to_numbers(array, pa.uint8()).astype(bool), gone)
-    if types.is_date(array.type):
-        return Series("date", _to_numbers(array.cast(pa.timestamp("us")), pa.int64()), gone, days=True)
-    if types.is_timestamp(array.type):
-        ticks = _to_numbers(array, pa.int64())
-        if array.type.unit != "ns":
-            return Series("date", ticks * IN_MICROSECONDS[array.type.unit], gone)
-        warn_of_finer((ticks % 1000 != 0) & ~gone, column, name)
-        return Series("date", ticks // 1000, gone)
+    if types.is_date(array.type) or types.is_timestamp(array.type):
+        unit = "D" if types.is_date32(array.type) else "ms" if types.is_date(array.type) else array.type.unit
+        ticks = _to_numbers(array.cast(pa.int32()) if unit == "D" else array, pa.int64())
+        dates = np.where(gone, np.datetime64("NaT"), ticks.astype(f"M8[{unit}]"))
+        return replace(of_values(dates, column, name), days=types.is_date(array.type))
     if types.is_dictionary(array.type) or "string" in str(array.type):
-        return _convert_text(array, gone)
+        return _convert_text(array, gone, column, name)
     raise unsuitable(column, name, kind or array.type, array.type)
 
 
@@ -121,23 +118,29 @@ def _to_numbers(array: Any, kind: Any) -> NDArray[Any]:
     return np.where(_to_numbers(array.is_null(), pa.uint8()), 0, made) if array.null_count else made
 
 
-def _convert_text(array: Any, gone: NDArray[np.bool_]) -> Series:
-    """Convert text, or a dictionary of any type, to labels."""
+def _convert_text(array: Any, gone: NDArray[np.bool_], column: str, name: str) -> Series:
+    """Convert text, or a dictionary of any type, to labels. Equal labels of a dictionary are one label."""
     encoded = array if pa.types.is_dictionary(array.type) else array.cast(pa.large_string()).dictionary_encode()
     labels = [_as_label(label) for label in encoded.dictionary.to_pylist()]
-    order = list(range(len(labels)))
+    distinct = list(dict.fromkeys(labels))
     if not encoded.type.ordered:
-        order.sort(key=lambda code: str(labels[code]))
-    ranks = np.zeros(max(len(labels), 1), np.int64)
-    ranks[order] = np.arange(len(labels))
-    codes = ranks[_to_numbers(encoded.indices, pa.int64()) * ~gone]
-    return Series("label", codes, gone, tuple(labels[code] for code in order), encoded.type.ordered)
+        distinct.sort(key=str)
+    elif len(distinct) < len(labels):
+        twice = next(label for label in distinct if labels.count(label) > 1)
+        raise DataError(
+            f"column '{column}' of {name} has '{twice}' twice in the order of its labels; expected it once."
+        )
+    places = {label: code for code, label in enumerate(distinct)}
+    codes = np.array([places[label] for label in labels] or [0])[_to_numbers(encoded.indices, pa.int64()) * ~gone]
+    return Series("label", codes, gone, tuple(distinct), encoded.type.ordered)
 
 
-def _convert_pandas_categories(native: Any) -> Series:
-    """Convert pandas categories, which Arrow may not support, such as intervals."""
+def _convert_pandas_categories(native: Any, what: str) -> Series:
+    """Convert pandas categories, which Arrow may not support, such as intervals; `what` names them in messages."""
     codes = native.cat.codes.to_numpy().astype(np.int64)
     labels = tuple(_as_label(label) for label in native.cat.categories.tolist())
+    for label in labels:
+        check_unicode(str(label), what)
     return Series("label", np.maximum(codes, 0), codes < 0, labels, ordered=bool(native.cat.ordered))
 
 

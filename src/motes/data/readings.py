@@ -36,6 +36,7 @@ NAMED = re.compile(r"(?:\d{1,2}|\d{4}|[A-Z][a-z]{2,8})[ .,-].{3,}")
 WORD = re.compile(r"[+-]?\d[\d.,']* ?([^\W\d_]{1,5})")
 PHONE = re.compile(r"\+[1-9]\d{7,}")
 HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]+")
+EXPONENT = re.compile(r"\d{2,}[eE]\d+")  # programs write numbers with one digit before the exponent, or a fraction
 WHOLE = r"(?:0|[1-9]\d*|[1-9]\d{0,2}(?P<sign>[%s' ])\d{3}(?:(?P=sign)\d{3})*)"
 NUMBERS = {  # decimal sign -> the pattern of numbers with it and one consistent thousands separator
     "": re.compile(WHOLE % ""),
@@ -227,10 +228,10 @@ def is_number(text: str) -> bool:
 def is_code(text: str) -> bool:
     """Return whether digits are a code, such as a postal code or a telephone number, rather than a number.
 
-    Codes are texts such as 01234, 0x25 and +431234567, and numbers with more than 64 bits.
+    Codes are texts such as 01234, 0x25, 12E3 and +431234567, and numbers with more than 64 bits.
     """
     text = text.strip()
-    if HEX.fullmatch(text) or PHONE.fullmatch(text):
+    if HEX.fullmatch(text) or PHONE.fullmatch(text) or EXPONENT.fullmatch(text):
         return True
     digits = text.lstrip("+-")
     if not text.isascii() or not digits.isdigit():

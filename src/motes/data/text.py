@@ -33,7 +33,9 @@ LONGEST = 2**24  # maximum bytes of one row; beyond it, the rest of the text is 
 LOOKED_AT = 4096  # bytes that are checked to detect files that are not text
 SHOWN = 20  # bytes to show of a cell that is not text
 END = "\3"  # the cells of a row that is appended to each part: an open quote would include it in a cell
-CODE = r"^(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # candidates for codes that are not numbers
+CODE = (
+    r"^(0\d+|\d{2,}[eE]\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # candidates for codes that are not numbers
+)
 CLOCK = r"^\d\d?:\d\d(:\d\d)?$"
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx",
     b"\x1f\x8b": "a gzip file"}  # fmt: skip
@@ -116,15 +118,18 @@ class Text:
         """Read the names of the columns from the first line that is neither blank nor a comment.
 
         If this line contains a number, it is a row, and the names are x, y or x0, x1, ... Lines at the start that begin
-        with "#" are comments, but the last of them names the columns if it has as many entries as the next line.
+        with "#" are comments, but the last of them names the columns if the next line is a row with as many entries.
         """
+        holds_number = lambda entry: is_number(entry.replace(self.options.decimal or ".", "."))
         comments: list[tuple[int, list[str]]] = []
         for line, entries in self._read_lines():
             if entries[0].lstrip().startswith("#"):
                 comments.append((line, entries))
                 continue
-            if comments and len(comments[-1][1]) == len(entries) > 1:
+            if comments and len(comments[-1][1]) == len(entries) > 1 and any(map(holds_number, entries)):
                 line, entries = comments.pop()
+                stated = ", ".join(map(str.strip, entries))
+                self.say(f"'{self.path}': the comment in line {line} names the columns: {stated}.")
             break
         else:
             if not comments:
@@ -142,8 +147,15 @@ class Text:
                     f"'{self.path}' has one column, {entries[0][:SHOWN]!r}, which contains '{shown}'; expected "
                     f"{self.separator!r} between entries. If '{shown}' is the separator, use --sep '{shown}'."
                 )
-        if any(is_number(entry.replace(self.options.decimal or ".", ".")) for entry in entries):
-            return default_columns(len(entries)), line - 1
+        if numbers := [entry for entry in entries if holds_number(entry)]:
+            columns = default_columns(len(entries))
+            if len(numbers) < len(entries):
+                number = numbers[0].strip()
+                self.say(
+                    f"'{self.path}': line {line} contains the number {number}, so it is read as a row, and the columns "
+                    f"are called {columns[0]} to {columns[-1]}. If it names the columns, use words, such as n{number}."
+                )
+            return columns, line - 1
         names = [entry.strip() or f"column {j}" for j, entry in enumerate(entries, start=1)]
         if unnamed := [name for entry, name in zip(entries, names, strict=True) if not entry.strip()]:
             self.say(f"'{self.path}': {unnamed[0]} has no name and is called '{unnamed[0]}'.")
@@ -383,6 +395,8 @@ class TextColumn:
             if compute.any(compute.match_substring(plain, ".")).as_py():
                 return None
             plain = compute.replace_substring(plain, ",", ".")
+        if kind == pa.bool_() and compute.any(compute.match_substring_regex(plain, r"^[01]$")).as_py():
+            return None  # Arrow reads them as true and false, too
         try:
             return plain.cast(kind)
         except pa.ArrowInvalid:
@@ -490,7 +504,9 @@ def _warn_conversions(text: Text, found: Mapping[str, TextColumn]) -> None:
         if isinstance(way, Dates | NumberFormat) and not way.is_requested(options):
             text.say(f"{where} read as {way.words}.")
         if column.is_code and way is None:
-            text.say(f"{where} read as labels: 0, 0x or + in front, or more than 64 bits, as in codes and ids.")
+            text.say(
+                f"{where} read as labels: 0, 0x or + in front, an E as in 12E3, or more than 64 bits, as in codes."
+            )
         elif not column.types and way is None and chosen(column.ways or (), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
             text.say(f"{where} no numbers with the decimal sign '{options.decimal}'. Use --decimal {other}")

@@ -449,7 +449,8 @@ def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
 def _timeout_protocol(seconds: float) -> type[H11Protocol]:
     """Return a protocol that closes a connection if a request has not fully arrived after some seconds.
 
-    uvicorn itself would wait forever for the first request and for the rest of any request.
+    uvicorn itself would wait forever for the first request and for the rest of any request. It would also refuse
+    requests while there are CONNECTIONS connections, even without requests; of these, the oldest is closed instead.
     """
 
     class TimeoutProtocol(H11Protocol):
@@ -458,6 +459,12 @@ def _timeout_protocol(seconds: float) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._wait()
+            if len(self.connections) >= CONNECTIONS:
+                timed = (each for each in self.connections if isinstance(each, TimeoutProtocol))
+                waiting = {each._deadline.when(): each for each in timed if each._deadline is not None}
+                oldest = waiting[min(waiting)]
+                self.connections.discard(oldest)
+                oldest.transport.close()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)

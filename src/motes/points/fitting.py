@@ -16,7 +16,7 @@ from motes.data import Standardiser, Support, Table
 from motes.data.arrays import Array, check_weights, plain
 from motes.data.points import Classes, as_table, content_keys, fingerprint_of, frame_of
 from motes.data.stored import ManyRows
-from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
+from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, check_unicode, unknown
 from motes.points.denoisers import Denoiser
 from motes.points.model import GaussianModel, PointModel, skeleton_of
 from motes.points.networks import Residual, StepGated
@@ -290,7 +290,9 @@ def _attach_labels(table: Table, labels: ArrayLike | None, recipe: PointRecipe) 
     _check_conditionable(recipe, "labels", "them")
     if np.shape(labels) != (len(table.x),):
         raise DataError(f"the labels have shape {np.shape(labels)}; expected ({len(table.x)},), one for each row.")
-    return replace(table, labels=np.asarray(plain(labels)))
+    for i, label in enumerate(labels := np.asarray(plain(labels))):
+        check_unicode(str(label), f"the label of row {i + 1}")
+    return replace(table, labels=labels)
 
 
 def _check_conditionable(recipe: PointRecipe, what: str, them: str) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from motes.data import Frame, as_frame
 from motes.data.arrays import DAY, EPOCH, Array, Label, Mask, Series
 from motes.data.points import content_keys
-from motes.errors import UsageError
+from motes.errors import UsageError, check_unicode
 from motes.tables.kinds.base import Kind
 
 LONGEST = 10_000  # maximum number of characters of a rule
@@ -612,6 +612,7 @@ class _Reader:
         self.text = text
 
     def claims(self) -> tuple[ast.expr, ...]:
+        check_unicode(self.text, "a rule", UsageError)
         plain, arrow = self._plain()
         parts = [plain]
         if arrow is not None:
