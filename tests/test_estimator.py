@@ -420,7 +420,7 @@ def test_a_fit_that_cannot_be_is_refused(fit, says):
 
 WRONG_QUESTIONS = [
     (lambda m, X: m.score_samples(X[:0]), DataError, "no rows"),
-    (lambda m, X: m.sample(3, given=X[:1]), UsageError, "expected a mapping"),
+    (lambda m, X: m.sample(3, given=X[:1]), UsageError, "expected a dict or None"),
     (lambda m, X: m.sample(3, y=["no", "yes"]), UsageError, r"y has shape \(2,\); expected one class, or \(3,\)"),
     (lambda m, X: m.sample(3, y="maybe"), UsageError, r"'maybe' was not in the first fit\. Its classes: no, yes"),
     (lambda m, X: m.partial_fit(X, np.repeat(["no", "c"], 30)), UsageError, r"'c' was not .*\. Its classes: no, yes"),

@@ -392,7 +392,7 @@ def test_rules_stand_in_recipes():
         motes.load_recipe("table", {"rules.hold": ["a = b"]})
     with pytest.raises(UsageError, match="rules for points"):
         motes.fit(np.zeros((9, 2)), "default", rules=["x <= y"])
-    with pytest.raises(UsageError, match="expected a list of texts"):
+    with pytest.raises(UsageError, match="expected a list or None"):
         motes.fit(DICE, rules="a <= b")
 
 

@@ -24,6 +24,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from motes.arguments import check_arguments, check_types
 from motes.data import Frame, arrays, as_frame, frames, natives
 from motes.errors import DataError, ModelFileError, RecipeError, UsageError, check_count, check_seed
 from motes.fitting import warn_if_interrupted
@@ -133,6 +134,7 @@ def _has_classes(model: DiffusionModel) -> bool:
     return True
 
 
+@check_arguments
 class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseEstimator):
     """A diffusion model of a table: draws synthetic rows, scores rows, fills in missing entries, predicts classes.
 
@@ -226,6 +228,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return self._fit(X, y, sample_weight, FitSession(start=getattr(self, "model_", None), more=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: FitSession) -> Self:
+        check_types(DiffusionModel.__init__, self.get_params(deep=False))
         start = session.start_as(TableModel)
         X = self._validate(X, reset=start is None)
         n = X.shape[0]
@@ -255,7 +258,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 "this recipe is for points, but the data is a table. Use recipe 'table', or motes.fit for points."
             )
         model = fit_table(frame, recipe, columns=columns, weights=weights, seed=seed, session=session)
-        warn_if_interrupted(model, ConvergenceWarning, stacklevel=4)
+        warn_if_interrupted(model, ConvergenceWarning, stacklevel=5)
         training = model.training
         assert training is not None  # it was trained just now
         before: NDArray[np.float32] = self.history_ if apart else training.losses[:0]
@@ -269,7 +272,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         if start is None:  # a later table may have fewer categories
             self.template_ = frames.Template.of(X).without(self._dropped).without_values(model.schema.identifiers)
             for message in model.schema.warnings:
-                warnings.warn(message, UserWarning, stacklevel=3)
+                warnings.warn(message, UserWarning, stacklevel=4)
         return self
 
     # --- columns and rows of the model ---
@@ -314,10 +317,6 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """Return conditions by column name. For a model of an array, keys may be column indices."""
         if given is None:
             return {}
-        if not isinstance(given, Mapping):
-            raise UsageError(
-                f'given is of type {type(given).__name__}; expected a mapping of columns to values, as {{"age": 40}}.'
-            )
         names = self._columns
         by_place = self.template_.library == "numpy"
         place = lambda key: by_place and hasattr(key, "__index__") and 0 <= key.__index__() < len(names)
@@ -435,7 +434,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 f"{count:,} entries, in {np.count_nonzero(found.impossible):,} of {len(found.impossible):,} rows, are "
                 f"impossible to the model, such as unseen labels; each is scored with probability {mass}.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return float(np.mean(found.log_prob))
 

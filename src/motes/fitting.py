@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from motes.arguments import check_arguments
 from motes.data import DATASETS, SHAPES, Blocks, Frame, Table, arrays, as_frame, files
 from motes.data.frames import Template
 from motes.data.points import as_table, points_of
 from motes.data.stored import describe, name_rows
 from motes.data.tables import bounds_texts
-from motes.errors import DataError, RecipeError, UsageError
+from motes.errors import DataError, RecipeError, UsageError, check_unicode
 from motes.evaluation import Finding
 from motes.evaluation.findings import constant_columns, find_problems
 from motes.evaluation.sources import Files, Source, columns_of, divided, read_points, read_rows
@@ -106,6 +107,7 @@ def prepare_rows(
     Raises:
         UsageError, DataError, RecipeError: if the source does not exist or cannot be used.
     """
+    check_unicode(describe(source), "the name of the source", UsageError)
     if isinstance(recipe, PointRecipe):
         points = read_points(source, recipe, seed, reporter)
         standardiser_of(points.training, recipe)  # refuses unusable data before anything is written
@@ -168,13 +170,14 @@ def train_model(
     return model
 
 
-def warn_if_interrupted(model: Model, category: type[Warning] = UserWarning, stacklevel: int = 3) -> None:
+def warn_if_interrupted(model: Model, category: type[Warning] = UserWarning, stacklevel: int = 4) -> None:
     """Warn if Ctrl-C ended the training early; the model keeps what was learned so far."""
     if model.training.interrupted:
         message = f"interrupted after {model.training.steps:,} steps of training; the model is what was learned so far."
         warnings.warn(message, category, stacklevel=stacklevel)
 
 
+@check_arguments
 def diagnose(
     data: ArrayLike | Table,
     recipe: str | Path | Recipe = "default",
@@ -212,6 +215,7 @@ def diagnose(
 # --- motes.fit: rows in memory, or the name of a source ---------------------------------------------------------------
 
 
+@check_arguments
 def fit(
     data: Any,
     recipe: str | Path | Recipe | None = None,
@@ -285,6 +289,7 @@ def fit(
         >>> sorted(model.sample(3))
         ['age', 'smoker']
     """
+    check_unicode(source, "source", UsageError)
     seed = (0 if start is None else start.seed) if seed is None else seed
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     reporter.console.quiet = not is_first()
@@ -407,8 +412,6 @@ def _with_rules(recipe: PointRecipe | TableRecipe, rules: Any) -> PointRecipe | 
         return recipe
     if not isinstance(recipe, TableRecipe):
         raise UsageError('got rules for points; expected a table. Pass recipe="table", or leave out the rules.')
-    if isinstance(rules, str) or not isinstance(rules, Sequence):
-        raise UsageError(f"rules = {rules!r}; expected a list of texts, such as ['end <= start + 30'].")
     return replace(recipe, rules=RuleOptions(tuple(map(str, rules))))
 
 

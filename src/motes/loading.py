@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.arguments import check_arguments
 from motes.data import SHAPES, Frame, as_frame, frames
 from motes.errors import NoModelError, UsageError
 from motes.points import PointModel, PosteriorModel
@@ -15,6 +16,7 @@ from motes.training import Model
 from motes.training.checkpoints import SUFFIX, read_checkpoint, reading
 
 
+@check_arguments
 def load(path: str | Path) -> Model:
     """Load a model from a model file or the folder of a run. Loading runs no code from the file.
 

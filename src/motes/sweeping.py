@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from motes.arguments import check_arguments
 from motes.data import DATASETS, SHAPES, Frame, as_frame, write_frame
 from motes.errors import MotesError, UsageError, check_count
 from motes.evaluation import Evaluation, metrics
@@ -268,6 +269,7 @@ def _identify(source: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@check_arguments
 def sweep(
     source: str | Path,
     recipe: str | Path | Recipe | None = None,

@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.arguments import check_arguments
 from motes.errors import UsageError, check_count, check_seed, unknown
 
 Array = NDArray[np.float64]
@@ -142,6 +143,7 @@ class Shape:
     scale: float = 1.0
 
 
+@check_arguments
 def make_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> Array:
     """Draw `n` points of the shape `name`.
 

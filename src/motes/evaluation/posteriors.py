@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from motes.arguments import check_arguments
 from motes.encoding import encode
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation import results
@@ -242,6 +243,7 @@ class Calibration(results.Details):
         return super().to_dict() | encode(more | {"coverage": self.coverages})
 
 
+@check_arguments
 def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
     """Test whether a model's posteriors are calibrated, on simulations that it was not trained on.
 

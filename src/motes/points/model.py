@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from motes.arguments import check_arguments
 from motes.data import Standardiser, Support, Table, as_frame
 from motes.data.arrays import Array, plain
 from motes.data.frames import KEY, Template
@@ -89,6 +90,7 @@ class DrawOptions:
         object.__setattr__(self, "sampling", Sampling.of(self.sampling))
 
 
+@check_arguments
 class GaussianModel(Model):
     """Base class of `PointModel` and `PosteriorModel`: a denoiser in standardised units, and how it is called.
 
@@ -451,6 +453,7 @@ class GaussianModel(Model):
         return model
 
 
+@check_arguments
 @final
 class PointModel(GaussianModel):
     """A trained model of points.
@@ -469,7 +472,7 @@ class PointModel(GaussianModel):
         self,
         n: int,
         *,
-        given: Mapping[str, Any] | None = None,
+        given: Any = None,
         label: Any = None,
         seed: int = 0,
         sampling: SamplingLike = None,
@@ -499,7 +502,7 @@ class PointModel(GaussianModel):
             ((3, 2), True)
         """
         for message in self.reliability_warnings(given):
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=3)
         return self._native(self.draw(n, given, label=label, seed=seed, sampling=sampling, on_progress=on_progress))
 
     def _draw(self, n: int, given: Mapping[str, Any] | None, options: DrawOptions) -> PointDraws:
@@ -543,7 +546,7 @@ class PointModel(GaussianModel):
             )
         return low, high
 
-    def reliability_warnings(self, given: Mapping[str, Any] | None) -> list[str]:
+    def reliability_warnings(self, given: Any) -> list[str]:
         """Return a sentence for each condition that is unlike the training rows; for recipe `any` also for all jointly.
 
         A condition is far if it lies more than 5 standard deviations from the mean of the training rows. A model that
@@ -623,7 +626,7 @@ class PointModel(GaussianModel):
         self,
         data: Any,
         *,
-        given: str | Sequence[str] = (),
+        given: Any = (),
         label: Any = None,
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,

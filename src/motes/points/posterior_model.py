@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from motes.arguments import check_arguments
 from motes.data.arrays import Array
 from motes.errors import UsageError, check_count, check_process
 from motes.points.denoisers import Given
@@ -33,6 +34,7 @@ DRAWS = 1000  # draws from each posterior, to estimate its covariance
 CONTOURS = (0.5, 0.9)  # shares of the draws inside the contours
 
 
+@check_arguments
 @final
 class PosteriorModel(GaussianModel):
     """A trained model of points given observations, p(theta | x).
@@ -92,7 +94,7 @@ class PosteriorModel(GaussianModel):
             (3, 2)
         """
         for message in self.reliability_warnings(given, iid=iid):
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=3)
         options = {"label": label, "seed": seed, "sampling": sampling, "on_progress": on_progress}
         return self._tables(self.draw(n, given, iid=iid, **options))
 

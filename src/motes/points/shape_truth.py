@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.arguments import check_arguments
 from motes.data import Standardiser, shapes
 from motes.data.arrays import plain
 from motes.data.shapes import Distribution
@@ -223,6 +224,7 @@ class Truth:
         return np.asarray(~np.any(np.all(inside, axis=2), axis=1))
 
 
+@check_arguments
 def truth(name: str, *, noise: float | None = None) -> Truth:
     """Return the exact distribution of the shape `name`.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from motes.arguments import check_arguments
 from motes.errors import RecipeError, unknown
 from motes.points import PointRecipe
 from motes.recipe_files import values_of
@@ -17,6 +18,7 @@ HALVES: tuple[type[PointRecipe], type[TableRecipe]] = (PointRecipe, TableRecipe)
 SECTIONS = tuple(dict.fromkeys(section for half in HALVES for section in half.SECTIONS))
 
 
+@check_arguments
 def load_recipe(recipe: str | Path | Recipe = "default", changes: Changes = ()) -> PointRecipe | TableRecipe:
     """Load a recipe by name or from a TOML file, and change some of its values.
 

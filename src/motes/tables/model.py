@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.arguments import check_arguments
 from motes.data import Blocks, Frame, as_frame
 from motes.data.frames import KEY, Template, joined
 from motes.data.records import check_types
@@ -105,6 +106,7 @@ class RowLikelihood(NamedTuple):
         return f"RowLikelihood({len(self.log_prob):,} rows, mean log p{given} {self.log_prob.mean():.4g})"
 
 
+@check_arguments
 @final
 class TableModel(Model):
     """A trained model of a table with columns of any kind.
@@ -249,7 +251,7 @@ class TableModel(Model):
             on_progress=on_progress,
         )  # fmt: skip
         for message in evidence_of(self, given or {}, [rows.log_evidence], rows.effective).warnings:
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=3)
         return self._native(rows)
 
     def sample_sets(self, m: int = 5, *, seed: int = 0) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.arguments import check_arguments
 from motes.data import as_frame
 from motes.data.frames import keep
 from motes.data.records import check_types
@@ -117,6 +118,7 @@ Array = NDArray[np.float64]
 ROWS = 10_000  # default number of synthetic rows in an evaluation
 
 
+@check_arguments
 class Model(ABC):
     """A trained model: a `PointModel`, a `PosteriorModel` or a `TableModel`, from `motes.fit` or `motes.load`.
 
