@@ -297,6 +297,7 @@ def broken_links(site: Path) -> list[str]:
 def to_mathml(latex: str, display: str) -> str:
     """Convert a formula; a command that is not known is a warning, which ends the build."""
     text = convert(latex, display=display)
+    text = re.sub(r"(<mi>[a-z]{2,}</mi>)(?!<mo|<mrow><mo)", r'\1<mspace width="0.17em"/>', text)  # as in "log q"
     if unknown := re.search(r"<m\w+[^>]*>\\[^<]+", text):
         logger.warning("unknown command %s in the formula %s", unknown[0], latex)
     return text
