@@ -197,14 +197,11 @@ def main() -> None:
                     file.write(json.dumps(done[name][-1]) + "\n")
     results: dict[str, Any] = {}
     for name, generator in GENERATORS.items():
+        print(f"\n{name}, {IDEAL} replications with the ideal generator")
+        results[name] = {"ideal": summary(generator, [replicate_ideal(generator, k) for k in range(IDEAL)])}
         if done[name]:
-            print(f"\n{name}, {len(done[name])} replications, then {IDEAL} with the ideal generator")
-            ideal = [replicate_ideal(generator, number) for number in range(IDEAL)]
-            results[name] = {
-                "replications": len(done[name]),
-                "model": summary(generator, done[name]),
-                "ideal": summary(generator, ideal),
-            }
+            print(f"{name}, {len(done[name])} replications with models")
+            results[name] |= {"replications": len(done[name]), "model": summary(generator, done[name])}
     command = f"python benchmarks/coverage.py --kept coverage.jsonl --replications {args.replications}"
     record(args.out, command, results, rows=N, sets=SETS, **{"ideal replications": IDEAL})
 

@@ -381,6 +381,26 @@ def small_table_quality(data: dict[str, Any]) -> Rows:
         )
 
 
+@table("coverage.json")
+def coverage(data: dict[str, Any]) -> Rows:
+    yield "generator", "estimate", "real rows", "synthetic rows, naive", "pooled", "width", "bias"
+    for name, one in ((name, one) for name, one in data.items() if "model" in one):
+        for estimate, found in one["model"].items():
+            covers = (f"{100 * share:.0f} %" for share in found["coverage"].values())
+            bias, error = found["bias"]
+            title = f"{name}, {one['replications']} replications"
+            yield title, estimate, *covers, f"{found['width']:.2f}", f"{bias:+.2f} ± {error:.2f}"
+
+
+@table("coverage.json")
+def coverage_ideal(data: dict[str, Any]) -> Rows:
+    yield "generator", "estimate", "real rows", "synthetic rows, naive", "pooled", "width"
+    for name, one in ((name, one) for name, one in data.items() if name != "about"):
+        for estimate, found in one["ideal"].items():
+            covers = (f"{100 * share:.1f} %" for share in found["coverage"].values())
+            yield name, estimate, *covers, f"{found['width']:.2f}"
+
+
 @table("small_tables.json")
 def small_tables(data: dict[str, Any]) -> Rows:
     yield "CPU seconds of `motes train`", "cold cache of programs", "warm cache"
