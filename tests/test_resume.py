@@ -31,6 +31,7 @@ from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.batches import Batches
 from motes.training.checkpoints import FitSession, State, read_checkpoint, write_checkpoint
+from motes.training.programs import cores
 
 pytestmark = pytest.mark.brief
 
@@ -113,6 +114,37 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
         np.testing.assert_array_equal(whole.training.averages.weights, again.training.averages.weights)
     assert whole.training.best == again.training.best
     assert (last < 60) == (name == "an early stop")
+
+
+FIT = """
+import hashlib, sys
+import jax
+import numpy as np
+import motes
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=300)
+rows = {"a": x.round(3), "b": (x + rng.normal(size=300)).round(3), "c": rng.choice(["u", "v", "w"], 300)}
+changes = {"table.steps": 2, "table.components": 1, "table.width": 16, "table.depth": 1}
+model = motes.fit(rows, changes=changes, verbose=False)
+print(hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(model.orders.bias))).hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cores() < 2, reason="needs two processors")
+def test_biases_have_the_same_bits_on_any_number_of_processors(environment):
+    every = sorted(os.sched_getaffinity(0))
+    fit = lambda number: (
+        subprocess.run(
+            [sys.executable, "-c", FIT],
+            preexec_fn=lambda: os.sched_setaffinity(0, every[:number]),
+            env=environment,
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+    )
+    assert fit(1) == fit(2)
 
 
 @pytest.mark.parametrize("size", [3, 10, 25])

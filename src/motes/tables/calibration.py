@@ -25,7 +25,7 @@ from motes.tables.parts import Array, Codes
 from motes.tables.rules import LEAST_OBEYING, Constraint, Rule, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
 from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, bin_masses
-from motes.training.programs import brief_program, each_member, put, training_program
+from motes.training.programs import calibration_program, each_member, put
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates,
 TURNS = 3  # maximum number of times: with a third of the rows rejected, each turn halves what is left
@@ -152,7 +152,7 @@ def bias_of(
     return _line_biases(views, of_code, layout.bins.edges[line], shares, rest)
 
 
-@training_program
+@calibration_program
 def _line_biases(views: TokenPrediction, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
     one = lambda view, shares, rest: _line_bias(view, jnp.asarray(of_code), jnp.asarray(edges), shares, rest)
     return each_member(one)(views, shares, rest)
@@ -201,7 +201,7 @@ def _code_bias(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares:
     return jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros_like(shares))
 
 
-_label_biases = brief_program(each_member(_code_bias))
+_label_biases = calibration_program(each_member(_code_bias))
 
 
 def _step_bias(bias: jax.Array, target: jax.Array, mean: jax.Array, shares: jax.Array) -> jax.Array:

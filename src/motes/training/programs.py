@@ -60,6 +60,13 @@ def training_program(function: F) -> F:
     return _compile(function, lambda: LEVEL, xla_cpu_multi_thread_eigen=False)
 
 
+def calibration_program(function: F) -> F:
+    """Apply `training_program` without YNNPACK, whose sums over rows depend on the number of processors."""
+    newer = tuple(map(int, version("jaxlib").split(".")[:2])) >= (0, 10)
+    without: dict[str, Any] = {"xla_cpu_experimental_ynn_fusion_type": ""} if newer else {}
+    return _compile(function, lambda: LEVEL, xla_cpu_multi_thread_eigen=False, **without)
+
+
 def brief_program(function: F) -> F:
     """Apply `equinox.filter_jit` without LLVM passes, for programs that run once and compute little.
 
