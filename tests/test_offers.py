@@ -101,7 +101,41 @@ def balances(rng):
     return {"income": income, "costs": costs, "net": net, "before": before, "after": before - net}
 
 
+def percentages(rng):
+    """Each is rounded, so that they sum to 100 only up to 0.2."""
+    return dict(zip("abcd", (100 * rng.dirichlet([2, 3, 1, 4], N)).round(1).T, strict=True))
+
+
+def rounded_totals(rng):
+    a, b, c = rng.lognormal(5, 0.6, (3, N))
+    return {"a": a.round(1), "b": b.round(1), "c": c.round(1), "total": (a + b + c).round(1)}
+
+
+def hours(rng):
+    """The hour of a time HHMM is nearly its hundredth, rounded down, and no product."""
+    hour = rng.integers(5, 24, N)
+    return {"time": 100 * hour + rng.integers(0, 60, N), "hour": hour}
+
+
+def quarters(rng):
+    """Small numbers do not tell which factor was rounded: 0.257 fits in 19 of 20 rows."""
+    whole = rng.integers(1, 41, N)
+    return {"whole": whole, "part": np.floor(whole * 0.25 + 0.5)}
+
+
+def constant_where_complete(rng):
+    """The rate varies only where the fee is missing."""
+    a, b, gone = cents(rng), cents(rng), np.arange(N) % 3 == 0
+    return {"a": a, "rate": np.where(gone, rng.integers(1, 9, N), 5), "fee": np.where(gone, np.nan, cents(rng)),
+            "b": b, "sum": (a + b).round(2)}  # fmt: skip
+
+
 FOUND = {
+    percentages: {"round(a + b + c + d, 0) == 100": 1},
+    rounded_totals: {"round(a + b + c - total, 0) == 0": 1},
+    hours: {},
+    quarters: {"part <= whole": 1},
+    constant_where_complete: {"sum == a + b": 1},
     balances: {"income == costs + net": 1, "before == net + after": 1},
     accounts: {"before <= paid + after": 0.995, "paid <= before": 1},
     sums: {"total == a + b + c + d + e": 1},

@@ -33,6 +33,7 @@ TRIPLES = 16  # maximum number of columns among which products of three are soug
 LABELS = 20  # maximum number of labels that follow from a number
 DECIMALS = 6  # maximum number of decimals of a rounded column,
 FACTOR = 4  # and of a factor
+CHANCE = 0.1  # maximum number of factors with as few decimals that would fit by chance
 PERCENT = 100.0
 MOST = 100  # maximum number of chains that begin with one column
 MATTERS = 0.05  # minimum share of rows that break an inequality with a sum if a column of it comes from other rows
@@ -159,6 +160,10 @@ class _Search:
         x = x[~np.isnan(x).any(axis=1)]
         if len(x) < 2 * len(names) + 10:
             return
+        with np.errstate(over="ignore"):
+            spread = x.std(axis=0)
+        varies = (spread > 0) & (spread < np.inf)  # a column may be constant where all others are observed
+        names, x = [name for name, here in zip(names, varies, strict=True) if here], x[:, varies]
         free, sums = list[int](), dict[int, dict[int, int]]()
         for j in range(len(names)):
             signs, constant, depends = _fit_sum(x[:, j], x[:, free])
@@ -169,27 +174,39 @@ class _Search:
                     sign = {shorter.get(i, 0) * s for i, s in known.items()}
                     if sign in ({1}, {-1}):
                         shorter = {i: s for i, s in shorter.items() if i not in known} | {k: sign.pop()}
-                texts = [one for some in (shorter, terms) for one in self._sum_texts(names, {**some, j: -1}, constant)]
+                off = x[:, [*terms, j]] @ [*terms.values(), -1] + constant
+                texts = [
+                    text for some in (shorter, terms) for text in self._sum_texts(names, {**some, j: -1}, constant, off)
+                ]
                 yield names[j], list(dict.fromkeys(texts))
                 if not constant and len(terms) > 1:
                     sums[j] = terms
             if not depends:
                 free.append(j)
 
-    def _sum_texts(self, names: Sequence[str], signs: Mapping[int, int], constant: float) -> list[str]:
-        """Return the rules for sum of signs * columns = -constant, solved for a column if this leaves no minus."""
+    def _sum_texts(self, names: Sequence[str], signs: Mapping[int, int], constant: float, off: Array) -> list[str]:
+        """Return the rules for sum of signs * columns = -constant, solved for a column if this leaves no minus.
+
+        `off` (n,) is by how much rows miss it. If rounding each of the columns explains that, there is one more rule.
+        """
         plus = [names[j] for j in sorted(signs) if signs[j] > 0]
         minus = [names[j] for j in sorted(signs) if signs[j] < 0]
         if not plus or (len(minus) != 1 and len(plus) == 1):
             plus, minus, constant = minus, plus, -constant
+        digits = [self.digits[name] for name in (*plus, *minus)]
+        units = sum(10.0**-d for d in digits if d is not None)  # each column is off by half a unit at most
+        rounded = None not in digits and (np.abs(off) <= units / 2 * (1 + 1e-6)).mean() >= OFFERED
+        coarse = int(np.floor(1e-9 - np.log10(units))) if rounded else 0  # the most decimals that hide this
         total = " + ".join(map(quoted, plus))
         if not minus:
-            return [f"{total} == {_number(-constant)}"]
+            about = [f"round({total}, {coarse}) == {_number(round(-constant, coarse))}"] if rounded else []
+            return [f"{total} == {_number(-constant)}", *about]
         target, *less = minus
         value = total + "".join(f" - {quoted(name)}" for name in less)
         value += f" {'-' if constant < 0 else '+'} {_number(abs(constant))}" if constant else ""
-        digits = [self.digits[name] for name in (*plus, *less)]
-        return self._rounded(target, value, None if None in digits else max(digits))  # type: ignore[type-var]
+        own = [self.digits[name] for name in (*plus, *less)]
+        about = [f"round({value} - {quoted(target)}, {coarse}) == 0"] if rounded else []
+        return [*self._rounded(target, value, None if None in own else max(own)), *about]  # type: ignore[type-var]
 
     # --- dates ---
 
@@ -247,11 +264,18 @@ class _Search:
             return
         a, b = a[here], b[here]
         ratio = np.median(b / a)
-        fits = lambda value, other, half: (np.abs(value - other) <= half + 1e-6 * np.abs(value)).mean() >= OFFERED
+        near = lambda value, other, half: np.abs(value - other) <= half + 1e-6 * np.abs(value)
+        fits = lambda *values: near(*values).mean() >= OFFERED
         if ratio == 0 or not fits(b, ratio * a, half_b) or (abs(ratio) < 1 and fits(a, b / ratio, half_a)):
             return  # of two exact multiples, the larger one is the product
         for digits in range(FACTOR + 1):
             factor = round(float(ratio), digits)
+            kept = near(b, factor * a, half_b)
+            low, high = (b / a - half_b / np.abs(a))[kept], (b / a + half_b / np.abs(a))[kept]
+            allowed = high.min(initial=np.inf) - low.max(initial=-np.inf)  # factors that fit these rows as well
+            by_chance = allowed > CHANCE * 10.0**-digits and not fits(b, factor * a, 0.0)
+            if by_chance or kept.sum() < near(b, ratio * a, half_b).sum():
+                continue
             own = self.digits[pair[0]]
             texts = self._rounded(
                 pair[1], f"{quoted(pair[0])} * {_number(factor)}", None if own is None else own + digits
