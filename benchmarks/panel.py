@@ -65,7 +65,7 @@ def features(real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, pd.DataFr
         both = pd.concat([real[name], synthetic[name]], ignore_index=True)
         if pd.api.types.is_datetime64_any_dtype(real[name]):
             both = pd.to_datetime(both)
-            parts = {part: getattr(both.dt, part) for part in ("year", "month", "day", "dayofweek", "hour")}
+            parts = {part: getattr(both.dt, part) for part in ("year", "month", "day", "day_of_week", "hour")}
             seen[name] = pd.DataFrame(parts | {"days": (both - both.min()).dt.total_seconds() / 86_400})
             seen[name].columns = [f"{name} {part}" for part in seen[name]]
         elif pd.api.types.is_numeric_dtype(real[name]):

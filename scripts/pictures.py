@@ -1,6 +1,5 @@
 """Make the pictures of the README and of docs/*.md, in docs/images: python scripts/pictures.py [NAME ...]"""
 
-import json
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +22,7 @@ OUT = Path(__file__).parents[1] / "docs" / "images"
 
 def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    makers = (film, guidance, posterior, predicted, pairs, diagnoses, card, panel)
+    makers = (film, guidance, posterior, predicted, pairs, diagnoses, card)
     for make in makers:
         if not names or make.__name__ in names:
             make()
@@ -149,52 +148,6 @@ def pairs() -> None:
     names = ("species", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
     ours, theirs = ({name: rows[name] for name in names} for rows in (synthetic, real))
     plots.pairs(ours, theirs, title=f"{len(synthetic)} synthetic rows", style="dark").savefig(OUT / "pairs.png")
-
-
-def panel() -> None:
-    """The panel of tables that nobody chose for motes: a row for each table, from benchmarks/results/panel.json."""
-    results = Path(__file__).parents[1] / "benchmarks" / "results" / "panel.json"
-    tables = json.loads(results.read_text(encoding="utf-8"))["tables"]
-    style = plots.STYLES["light"]
-    looks = {
-        "real rows": {"color": style.muted, "marker": "|", "s": 90, "linewidths": 2},
-        "CART": {"color": style.classes[3], "marker": "o", "s": 26, "facecolors": "none", "linewidths": 1.3},
-        "motes": {"color": style.synthetic, "marker": "o", "s": 30},
-    }
-    worst = lambda figures: max(figures["pairs"].values())
-    absolute = lambda key: lambda figures: 100 * max(abs(figures[key]["worst"]), 1e-3)
-    columns = {
-        "told from held-out rows\nAUC of trees, .5 is best": (lambda figures: figures["auc"], "linear"),
-        "worst pair of columns\nAUC of trees": (worst, "linear"),
-        "regressions\nRMS error, standard errors": (lambda figures: figures["conclusions"], "log"),
-        "covered by naive\n95 % intervals": (lambda figures: 100 * figures["covered"], "linear"),
-        "worst mean\nerror, %": (absolute("mean"), "log"),
-        "seconds of CPU\nto fit": (lambda figures: figures.get("fit_cpu"), "log"),
-    }
-    names = sorted(tables, key=lambda name: np.median([run["auc"] for run in tables[name]["motes"].values()]))
-    figure = plt.figure(figsize=(12, 0.27 * len(names) + 1.6), layout="constrained")
-    axes = figure.subplots(1, len(columns), sharey=True)
-    for ax, (title, (figure_of, scale)) in zip(axes, columns.items(), strict=True):
-        for row, name in enumerate(names):
-            ax.axhline(row, color="#eeeae4", linewidth=0.8, zorder=0)
-            for method, look in looks.items():
-                values = [figure_of(run) for run in tables[name].get(method, {}).values()]
-                values = [value for value in values if value is not None]
-                if values:
-                    ax.hlines(row, min(values), max(values), color=look["color"], linewidth=1)
-                    ax.scatter(np.median(values), row, zorder=3, label=method if row == 0 else None, **look)
-        ax.set(xscale=scale, ylim=(-0.7, len(names) - 0.3))
-        if scale == "log":
-            ax.xaxis.set_major_formatter("{x:g}")
-            ax.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
-        ax.set_title(title, fontsize=9, loc="left")
-        ax.tick_params(axis="y", length=0)
-        ax.tick_params(axis="x", labelsize=8)
-        ax.spines[["top", "right", "left"]].set_visible(False)
-    axes[0].set_yticks(range(len(names)), names, fontsize=8)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(OUT / "panel.png", dpi=110, facecolor="white")
-    plt.close(figure)
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:

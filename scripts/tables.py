@@ -219,33 +219,6 @@ def second_protocol(data: dict[str, Any]) -> Rows:
         yield f"`{name}`", *(cell(found) if name in found["motes"] else "" for found in data["tables"].values())
 
 
-def panel_median(seeds: dict[str, dict[str, Any]], *keys: str) -> float:
-    """The median over the seeds of a figure of the panel."""
-    values = []
-    for figures in seeds.values():
-        for key in keys:
-            figures = figures[key]
-        values.append(float(figures))  # type: ignore[arg-type]
-    return median(values)
-
-
-@table("panel.json")
-def panel(data: dict[str, Any]) -> Rows:
-    methods = ("real rows", "CART", "motes")
-    yield (
-        "table", *(f"AUC, {name}" for name in methods), "worst pair, motes",
-        *(f"conclusions, {name}" for name in methods), "covered, motes", "nats", "fit, CPU s",
-    )  # fmt: skip
-    for name, found in data["tables"].items():
-        worst = median(max(figures["pairs"].values()) for figures in found["motes"].values())
-        yield (
-            name, *(f"{panel_median(found[method], 'auc'):.3f}" for method in methods), f"{worst:.3f}",
-            *(f"{panel_median(found[method], 'conclusions'):.2f}" for method in methods),
-            f"{100 * panel_median(found['motes'], 'covered'):.0f} %", f"{panel_median(found['motes'], 'nats'):.2f}",
-            f"{panel_median(found['motes'], 'fit_cpu'):.0f}",
-        )  # fmt: skip
-
-
 TASKS = {
     "two_moons": "two moons",
     "gaussian_mixture": "Gaussian mixture",

@@ -268,6 +268,7 @@ def test_labels_of_any_type_are_labels_of_a_table_and_back(kind):
     assert [target.names.index(label) for label in column.cells()] == target.codes(y, 60).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:column .*some labels occur in a single row")
 def test_the_column_of_labels_has_a_new_name_and_is_in_no_answer(letters):
     X, y = letters
     X = X.rename(columns={"a": "y", "b": "y_"})

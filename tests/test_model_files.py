@@ -483,7 +483,7 @@ def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
         ({"grid": ["late"]}, motes.errors.UsageError, r"grid = \['late'\]; expected a name"),
         ({"sampler": Heun}, motes.errors.UsageError, "expected a name, such as 'heun' .*, or a sampler"),
         ({"step": 5}, motes.errors.UsageError, "unknown option 'step' in `sampling`. Did you mean 'steps'"),
-        ("heun", motes.errors.UsageError, "sampling = 'heun'; expected motes.Sampling"),
+        ("heun", motes.errors.UsageError, "sampling = 'heun'; expected a Sampling"),
     ],
 )
 def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):

@@ -517,7 +517,7 @@ def test_bounds_are_for_points_without_observations_too():
         ({"x": 1}, UsageError, r"got \{'x': 1\}; expected \(low, high\)"),
         ({"x": ("a", 1)}, UsageError, r"\('a', 1\)\}; expected \(low, high\)"),
         ({"x": (0, np.inf)}, UsageError, "got 'x=0.0..inf'; expected COLUMN=LOW"),
-        ([(0, 1)], UsageError, "got list; expected a dict"),
+        ([(0, 1)], UsageError, "bounds = .*; expected a dict"),
     ],
 )
 def test_bounds_that_are_none_are_refused(bounds, error, says):

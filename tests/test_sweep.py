@@ -198,7 +198,7 @@ def test_wrong_words_are_refused_before_anything_is_trained(words, says, motes_c
 
 
 def test_rows_in_memory_are_refused():
-    with pytest.raises(UsageError, match=r"got rows of type dict; expected the name .* Write the rows to a file"):
+    with pytest.raises(UsageError, match=r"source = .*; expected a text or a path"):
         motes.sweep({"age": [1, 2]}, out="never")
 
 

@@ -257,8 +257,9 @@ REFUSED = [
     (lambda m, d: m.predict_proba(d, "count"), r"column 'count' is integer; expected labels\. Use `predict`"),
     *(
         (lambda m, d, wrong=wrong: predict_frame(m, d, "x", quantiles=wrong), "expected numbers between 0 and 1")
-        for wrong in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5)
+        for wrong in ((0.0,), (0.5, 1.0), (np.nan,), ("a",))
     ),
+    (lambda m, d: predict_frame(m, d, "x", quantiles=0.5), "quantiles = 0.5; expected a list"),
     (lambda m, d: predict_frame(m, d, "x", draws=0), "0 draws"),
     (lambda m, d: predict_frame(m, d, "x", seed=-1), "seed = -1"),
     (lambda m, d: predict_frame(m, d.head(0), "x"), "no rows"),

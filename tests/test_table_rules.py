@@ -181,7 +181,8 @@ def test_what_is_broken_often_is_no_dependency(data):
 def test_labels_that_are_all_rare_follow_from_nothing_and_nothing_from_them():
     # Of more than 256 labels those of one or two rows share a code: here no label has a code of its own.
     pairs = np.repeat([f"C{k}" for k in range(300)], 2)
-    schema = Schema.fit({"customer": pairs, "city": ["Graz", "Linz", "Wien"] * 200})
+    frame = {"customer": pairs, "city": ["Graz", "Linz", "Wien"] * 200}
+    schema = Schema.fit(frame, {"customer": "categorical"})
     assert schema.dependencies == ()
     assert [part.count for part in schema.parts] == [1, 3]
 

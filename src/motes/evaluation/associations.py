@@ -218,6 +218,7 @@ BLOCKS = 400
 NUMBERS = 3e7  # most numbers in the sums of all blocks; wide tables have fewer blocks
 FEWEST_BLOCKS = 64
 TOGETHER = 16  # permutations summed at once
+ROUNDING = 1e-12  # difference of two standardised covariances that rounding alone may cause
 
 
 @dataclass(frozen=True)
@@ -378,6 +379,7 @@ def _scale(layout: FeatureLayout, sums: Array) -> Array:
 def _distances(layout: FeatureLayout, a: Array, b: Array, scale: Array) -> Array:
     """Compute Q of each pair from the sums of both sets."""
     gap = (_covariances(layout, a) - _covariances(layout, b)) * scale * scale[:, None]
+    gap[np.abs(gap) < ROUNDING] = 0.0  # a column that is constant where the other one is observed: no difference
     return _pairs(np.add.reduceat(np.add.reduceat(gap**2, layout.starts), layout.starts, axis=1))
 
 
