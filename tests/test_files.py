@@ -536,7 +536,7 @@ def test_a_wide_text_takes_time_in_proportion_to_its_columns(file):
 
 
 def test_a_code_at_the_end_of_a_column_of_numbers_costs_little(file):
-    """The least CPU seconds of a column with and without a code: 1.5 to 4.3 times; 13 times where each number is parsed."""
+    """The least CPU seconds with and without a code: 1.5 to 4.3 times as many; 13 where each number is parsed."""
     seconds = []
     for last in ("1019999", "0019999"):
         path, turns = file("id,n\n" + "".join(f"{1_000_000 + i},1\n" for i in range(19_999)) + f"{last},1\n"), []
