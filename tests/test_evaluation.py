@@ -179,11 +179,16 @@ def test_prdc_is_that_of_brute_force(n, m, k, dim):
 def test_ctrl_c_leaves_no_thread_of_a_search_behind():
     """Such a thread goes on with memory that is free, and can crash the process. A fault shows in two of three runs."""
     a, threads = np.random.default_rng(0).normal(size=(2000, 30)), threading.active_count()
+
+    def search(press):
+        press.start()
+        while True:
+            prdc(a, a)
+
     for _ in range(5):
         press = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-        press.start()
         with pytest.raises(KeyboardInterrupt):
-            all(prdc(a, a) for _ in range(1000))
+            search(press)
         press.join()
         assert threading.active_count() == threads
 
