@@ -69,6 +69,12 @@ def test_ordinary_numbers_are_not_fractional():
     assert [kind.column for kind in kinds if kind.name == "fractional"] == []
 
 
+def test_simple_fractions_need_no_other_numbers_to_be_recognised():
+    frame = sessions(0)
+    frame = frame[frame["source"] != "sensor"]
+    assert Schema.fit(frame).kind_of("minutes").name == "fractional"
+
+
 def test_columns_of_relations_keep_their_kind():
     rng = np.random.default_rng(4)
     price = np.where(rng.random(2000) < 0.8, rng.integers(5, 90, 2000) - 0.01, rng.integers(500, 9000, 2000) / 100)

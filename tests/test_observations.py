@@ -80,6 +80,31 @@ def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
 
 
 @pytest.mark.slow
+def test_scores_given_all_observations_are_those_of_the_exact_posterior(exact):
+    x = observations(2)
+    mean, covariance = together(x)
+    at = np.random.default_rng(1).multivariate_normal(mean, covariance, 5)
+    found, truth = exact.score_samples(at, given=x, iid=True), stats.multivariate_normal(mean, covariance).logpdf(at)
+    # Covariances of the single posteriors are known from 1,000 draws each.
+    np.testing.assert_allclose(found, truth, atol=0.3)
+    assert np.abs(exact.score_samples(at, given=x[0]) - truth).max() > 0.6
+
+
+def test_more_observations_than_are_accurate_are_refused(exact):
+    x, theta = observations(9), np.tile(THETA, (60, 1))
+    for call in (
+        lambda: exact.sample(2, given=x, iid=True),
+        lambda: exact.score_samples([THETA], given=x, iid=True),
+        lambda: motes.calibration(exact, theta, np.tile(x, (60, 1, 1)), iid=True),
+    ):
+        with pytest.raises(UsageError, match=r"got 9 observations with iid=True; expected at most 8.*summaries"):
+            call()
+    for wrong in (x, [[[1.0, 2.0, 3.0]], [[1.0]]]):
+        with pytest.raises(UsageError, match=r"expected an array of shape \(rows, observations of each, columns\)"):
+            motes.calibration(exact, theta, wrong, iid=True)
+
+
+@pytest.mark.slow
 def test_one_observation_is_a_posterior_as_ever(exact):
     x = observations(1)
     one = exact.sample(200, given=x[0])
@@ -428,6 +453,20 @@ def test_several_observations_are_composed_in_one_unit(untrained_model):
     assert (np.abs(drawn.mean(axis=0) - mean) < 0.2 * deviation).all()
     white = np.linalg.solve(np.linalg.cholesky(covariance), (drawn - mean).T)
     assert np.abs(np.cov(white) - np.eye(2)).max() < 0.15
+
+
+@pytest.mark.slow
+def test_posteriors_given_several_observations_can_be_calibrated():
+    """False alarms occur for 2.5 % of correct posteriors; the seed is fixed."""
+    hardly = {"training.steps": 1, "training.learning_rate": 1e-9, "grid.steps": 16, "schedule.sigma_max": 40.0}
+    theta, x = simulated(5000, 3)
+    model = motes.fit(theta, given=x, changes=SMALL | hardly, verbose=False)
+    theta, _ = simulated(60, 7)
+    x = theta[:, None] @ A.T + np.random.default_rng(8).multivariate_normal(np.zeros(3), NOISE, (60, 2))
+    found = motes.calibration(model, theta, x, iid=True, draws=39)
+    assert found.ranks.shape == (60, 3) and found.calibrated
+    # The observations of another row say nothing about a row.
+    assert not motes.calibration(model, theta, np.roll(x, 1, axis=0), iid=True, draws=39).calibrated
 
 
 def test_units_of_their_own_are_left_alone_without_standardising():

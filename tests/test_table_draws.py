@@ -191,6 +191,16 @@ def test_labels_are_those_of_every_value_scored(mixed_model, data):
     np.testing.assert_allclose(np.stack([values(found, f"p({s})") for s in "LMS"], axis=1), p, atol=1e-4)
 
 
+def test_few_numbers_have_probabilities_like_labels():
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"x": rng.normal(size=300), "bought": rng.integers(0, 2, 300)})
+    with untrained():
+        model = of_random_weights(fit_table(frame, changes=TINY, seed=1))
+    p, numbers = model.predict_proba(frame[["x"]].head(40), "bought")
+    assert numbers == [0, 1] and np.ptp(p[:, 0]) > 0.1
+    np.testing.assert_allclose(p, exact(model, frame.head(40), "bought", np.array([0, 1]), ["x"]), atol=1e-4)
+
+
 @pytest.mark.slow
 def test_the_column_itself_is_not_looked_at(mixed_model, data):
     for column in ("size", "count", "x"):
@@ -254,7 +264,7 @@ def test_an_impossible_entry_counts_as_not_observed(mixed_model, data):
 REFUSED = [
     (lambda m, d: predict_frame(m, d, "counts"), r"unknown column 'counts'. Did you mean 'count'\? Choose from: size"),
     (lambda m, d: predict_frame(m, d, "same"), "column 'same' is 7 in all training rows; expected a column that"),
-    (lambda m, d: m.predict_proba(d, "count"), r"column 'count' is integer; expected labels\. Use `predict`"),
+    (lambda m, d: m.predict_proba(d, "x"), r"column 'x' is real; expected labels, or few numbers\. Use `predict`"),
     *(
         (lambda m, d, wrong=wrong: predict_frame(m, d, "x", quantiles=wrong), "expected numbers between 0 and 1")
         for wrong in ((0.0,), (0.5, 1.0), (np.nan,), ("a",))

@@ -244,18 +244,22 @@ class Calibration(results.Details):
 
 
 @check_arguments
-def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
+def calibration(
+    model: PosteriorModel, theta: Any, x: Any, *, iid: bool = False, draws: int = 99, seed: int = 0
+) -> Calibration:
     """Test whether a model's posteriors are calibrated, on simulations that it was not trained on.
 
     Args:
         model: trained by `motes.fit(theta, given=x)`.
         theta: parameters drawn from the prior, (m, d), or any kind of table.
         x: their simulations, (m, c) or a table; at least 50 rows, and some hundred to detect small errors.
+        iid: test the posteriors given several independent observations. x is then an array (m, k, c) with k
+            simulations of each row of theta; each row takes a second or more.
         draws: posterior draws for each row.
         seed: seed of the draws.
 
     Raises:
-        UsageError: a model without conditions, or too few rows.
+        UsageError: a model without conditions, too few rows, or too many observations of each.
         DataError: rows that cannot be used.
 
     Example:
@@ -266,10 +270,26 @@ def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, s
         >>> motes.calibration(posterior, theta, x, draws=19).columns
         ('x', 'y')
     """
-    rows, observed = simulations_of(model, theta, x)
     draws, seed = check_count(draws, "draws"), check_seed(seed)
-    drawn = model.draw(draws, observed, seed=seed)
-    x, varies, names = model.context.mapped(observed), model.standardiser.varies, tuple(model.varying(rows))
+    if iid:
+        try:
+            trials = np.asarray(x, np.float64)
+        except (TypeError, ValueError):  # a table, or rows with different numbers of observations
+            trials = np.empty(())
+        if trials.ndim != 3:
+            raise UsageError(
+                f"iid=True: x is {type(x).__name__} of shape {np.shape(trials)}; expected an array of shape (rows, "
+                "observations of each, columns)."
+            )
+        rows, _ = simulations_of(model, theta, trials[:, 0])
+        seeds = np.random.SeedSequence([seed, 161803]).generate_state(len(rows)).tolist()
+        each = zip(trials, seeds, strict=True)
+        drawn = np.stack([model.draw(draws, one, iid=True, seed=word) for one, word in each])
+        x = model.context.mapped(trials.mean(axis=1))
+    else:
+        rows, observed = simulations_of(model, theta, x)
+        drawn, x = model.draw(draws, observed, seed=seed), model.context.mapped(observed)
+    varies, names = model.standardiser.varies, tuple(model.varying(rows))
     return calibration_of(names, rows[:, varies], drawn[..., varies], x, np.random.default_rng([seed, 173205]))
 
 

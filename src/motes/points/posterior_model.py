@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 DRAWS = 1000  # draws from each posterior, to estimate its covariance
+MAX_TRIALS = 8  # observations that can be composed: each adds the network's error; docs/posteriors.md has measurements
 CONTOURS = (0.5, 0.9)  # shares of the draws inside the contours
 
 
@@ -71,8 +72,8 @@ class PosteriorModel(GaussianModel):
             n: number of points for each observation.
             given: one observation, (c,) or a mapping column -> number; or m observations, (m, c) or a table. For m
                 observations, `n` points are drawn for each: an array (m, n, d), or a list of m tables.
-            iid: the m observations are independent observations of the same point, and `n` points are drawn given all
-                of them, (n, d); see docs/posteriors.md.
+            iid: the m observations, at most 8, are independent observations of the same point, and `n` points are
+                drawn given all of them, (n, d); see docs/posteriors.md.
             label: the class of all points, or one for each point (n,).
             seed: the same seed gives the same points.
             sampling: changes to the recipe's sampling, `motes.Sampling(sampler=, steps=, grid=, guidance=)` or a
@@ -110,7 +111,7 @@ class PosteriorModel(GaussianModel):
             >>> posterior.reliability_warnings([40.0])[0][:35]
             "the observation has 'given0' = 40, "
         """
-        messages = list(self.context.novel(self.context.rows(given)[0]))
+        messages = list(self.context.novel(self._trials(given) if iid else self.context.rows(given)[0]))
         odd = self.context.prior.odd
         if iid and odd:
             messages.append(
@@ -127,7 +128,7 @@ class PosteriorModel(GaussianModel):
         n, chosen = check_count(n, "points"), DrawOptions(**options)
         if Sampling.of(chosen.sampling).guidance is not None:
             raise UsageError("guidance cannot be combined with several observations. Leave it out.")
-        denoiser, zero, root = self._compose(self.context.rows(given)[0], chosen.label, chosen.seed)
+        denoiser, zero, root = self._compose(self._trials(given), chosen.label, chosen.seed)
         drawn = self.with_denoiser(denoiser)._run_sampler(n, None, chosen)
         points, noisy = (self.standardiser.inverse(np.asarray(u, np.float64) @ root + zero) for u in drawn)
         return PointDraws(points, noisy, float(n))
@@ -142,6 +143,21 @@ class PosteriorModel(GaussianModel):
             for u in self._run_sampler(n * len(rows), known, options)
         )
         return PointDraws(points.reshape(shape), noisy.reshape(len(options.record), *shape), float(n))
+
+    def _trials(self, given: Any) -> Array:
+        """Return independent observations of one point, (m, c), of which the composition is accurate.
+
+        Raises:
+            UsageError: too many observations.
+        """
+        rows = self.context.rows(given)[0]
+        if len(rows) > MAX_TRIALS:
+            raise UsageError(
+                f"got {len(rows)} observations with iid=True; expected at most {MAX_TRIALS}, since the errors of their "
+                "posteriors add up. Train on what you observe: theta with simulations of all observations, "
+                "as columns or as summaries such as their mean, and pass these as one observation."
+            )
+        return rows
 
     def _compose(self, rows: Array, label: Any, seed: int) -> tuple[Composed, Array, Array]:
         """Return the denoiser of u given all observations `rows` (m, c), with z = zero + u root, zero (d,) and root."""
@@ -187,6 +203,7 @@ class PosteriorModel(GaussianModel):
         data: Any,
         *,
         given: Any = None,
+        iid: bool = False,
         label: Any = None,
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
@@ -198,7 +215,9 @@ class PosteriorModel(GaussianModel):
         Args:
             data: n rows, in any kind of table.
             given: one observation for all rows, or one for each row.
-            label: one class for all rows, or one for each row (n,).
+            iid: the m observations, at most 8, are independent observations of one point: log p of each row given all
+                of them.
+            label: one class for all rows, or one for each row (n,); one class if `iid`.
             tolerance: error of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
@@ -214,10 +233,15 @@ class PosteriorModel(GaussianModel):
         """
         check_process()
         rows = self._rows(data)
-        known = self.given(label, len(rows), given)
-        z = self.context.subtract_prediction(self.standardiser.forward(rows), _context_numbers(known))
-        found = log_likelihood(self.denoiser, z, given=known, tolerance=tolerance, on_progress=on_progress)
-        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows) + self.context.log_det)
+        z, denoiser, known = self.standardiser.forward(rows), self.denoiser, None
+        if iid:
+            denoiser, zero, root = self._compose(self._trials(given), label, 0)
+            u, log_det = np.linalg.solve(root, (z - zero).T).T, -float(np.linalg.slogdet(root)[1])
+        else:
+            known = self.given(label, len(rows), given)
+            u, log_det = self.context.subtract_prediction(z, _context_numbers(known)), self.context.log_det
+        found = log_likelihood(denoiser, u, given=known, tolerance=tolerance, on_progress=on_progress)
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows) + log_det)
 
     # --- evaluation ---
 

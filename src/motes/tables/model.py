@@ -483,12 +483,12 @@ class TableModel(Model):
         return with_index(found.as_kind_of(data), data)
 
     def predict_proba(self, data: Any, column: str) -> tuple[Array, list[Any]]:
-        """Return p(label | the other observed entries) for each row, (n, l), and the l labels of a categorical column.
+        """Return p(label | the other observed entries) for each row, (n, l), and the l labels of a column.
 
-        `data` is as in `predict`.
+        The labels of a column of few numbers, such as 0 and 1, are these numbers. `data` is as in `predict`.
 
         Raises:
-            UsageError: if the column is not learned, or has no labels.
+            UsageError: if the column is not learned, or has neither labels nor few numbers.
             DataError: as in `predict`.
 
         Example:

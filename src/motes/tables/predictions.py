@@ -55,8 +55,10 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
 def label_probabilities(orders: AnyOrderModel, data: Any, column: str) -> tuple[Array, list[Any]]:
     """Compute the probabilities of labels; see `TableModel.predict_proba`."""
     frame, kind = rows_without(orders.schema, data, column, "the data"), orders.schema.kind_of(column)
-    if not kind.discrete:
-        raise UsageError(f"column '{column}' is {kind.name}; expected labels. Use `predict`.")
+    alone = len(kind.parts) == 1 and kind.measure == "number"
+    part = orders.schema.parts[orders.schema.parts_of(column).start]
+    if not kind.discrete and not (alone and not part.has_density):  # a token for each of few numbers, such as 0 and 1
+        raise UsageError(f"column '{column}' is {kind.name}; expected labels, or few numbers. Use `predict`.")
     return _probabilities(orders, frame, orders.schema.encode(frame, unseen="mark"), kind), kind.label_cells()
 
 

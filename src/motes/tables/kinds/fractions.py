@@ -70,7 +70,7 @@ class Fractional(Kind):
             return None
         x, counts = sample.seen
         power = find_unit(x, counts)
-        if power is None or split(x * 10.0**DECIMALS, 0, single=binnings.is_single(x))[2].min() == 1:
+        if power is None or (split(x * 10.0**DECIMALS, 0, single=binnings.is_single(x))[2] == 1).all():
             return None
         q = split(x, power, single=binnings.is_single(x))[2]
         shares = {one: counts[q == one].sum() / counts.sum() for one in np.unique(q).tolist()}
