@@ -44,10 +44,11 @@ import patsy
 import statsmodels.api as sm
 import xgboost
 from panel_tables import PANEL, PanelTable
-from provenance import cost, record, short
+from provenance import record, short
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
-from tables_protocol import changes_of
+from synthpop import Synthesiser
+from tables_protocol import changes_of, clocked, fit
 from threadpoolctl import threadpool_limits
 
 METHODS = "real rows", "CART", "motes"
@@ -191,61 +192,40 @@ def entities(train: pd.DataFrame, rows: pd.DataFrame) -> float:
 EPOCH = pd.Timestamp("1970-01-01")
 
 
-def _hours(dates: pd.Series) -> pd.Series:
-    return (dates - EPOCH).dt.total_seconds() / 3_600
-
-
-def fit_motes(train: pd.DataFrame, seed: int, changes: Mapping[str, Any]) -> Any:
-    from motes import DiffusionModel
-
-    return DiffusionModel(random_state=seed, changes=changes).fit(train)
-
-
 def draw(
     method: str, train: pd.DataFrame, test: pd.DataFrame, seed: int, changes: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return as many synthetic rows as there are training and held-out rows, and the figures of the fit."""
-    n, fitted = len(train) + len(test), {}
+    n = len(train) + len(test)
     if method == "real rows":
         rng = np.random.default_rng([seed, 5])
-        rows = pd.concat(
-            [train.iloc[rng.integers(len(train), size=len(train))], train.sample(len(test), random_state=rng)]
-        )
-        return rows.reset_index(drop=True), {}
-
-    dates = [name for name in train if pd.api.types.is_datetime64_any_dtype(train[name])]  # CART takes no dates
-
-    def fit() -> None:
-        if method == "motes":
-            fitted["model"] = fit_motes(train, seed, changes)
-        else:
-            from synthpop import Synthesiser
-
-            fitted["model"] = Synthesiser(random_seed=seed).fit(
-                train.assign(**{name: _hours(train[name]) for name in dates})
-            )
-
-    def generate() -> None:
-        model = fitted["model"]
-        ask = {"random_state": seed + 1000} if method == "motes" else {"random_seed": seed + 1000}
-        fitted["rows"] = (model.sample if method == "motes" else model.generate)(n, **ask)
-
+        resampled = train.iloc[rng.integers(len(train), size=len(train))]
+        return pd.concat([resampled, train.sample(len(test), random_state=rng)], ignore_index=True), {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (wall, cpu), (_, drawing) = cost(fit), cost(generate)
-        figures = {"fit_wall": short(wall), "fit_cpu": short(cpu), "draw_cpu": short(drawing)}
         if method == "motes":
-            log_p = fitted["model"].score_samples(test)
-            figures["nats"] = short(float(log_p[np.isfinite(log_p)].mean()))
-            figures["impossible"] = short(float(np.mean(~np.isfinite(log_p))))
-    rows = fitted["rows"].reset_index(drop=True)
-    if method == "CART":
-        rows = rows.assign(**{name: EPOCH + pd.to_timedelta(rows[name].round(), unit="h") for name in dates})
-    return rows, figures
+            model, fitting = clocked(lambda: fit(train, seed, changes), "fit")
+            rows, drawing = clocked(lambda: model.sample(n, random_state=seed + 1000), "draw")
+            log_p = model.score_samples(test)
+            nats = {"nats": float(log_p[np.isfinite(log_p)].mean()), "impossible": float(np.mean(~np.isfinite(log_p)))}
+        else:
+            dates = [name for name in train if pd.api.types.is_datetime64_any_dtype(train[name])]  # CART takes no dates
+            hours = {name: (train[name] - EPOCH).dt.total_seconds() / 3_600 for name in dates}
+            model, fitting = clocked(lambda: Synthesiser(random_seed=seed).fit(train.assign(**hours)), "fit")
+            rows, drawing = clocked(lambda: model.generate(n, random_seed=seed + 1000), "draw")
+            rows = rows.assign(**{name: EPOCH + pd.to_timedelta(rows[name].round(), unit="h") for name in dates})
+            nats = {}
+    figures = {key: short(value) for key, value in (fitting | drawing | nats).items()}
+    return rows.reset_index(drop=True), figures
 
 
-def judge(table: PanelTable, train: pd.DataFrame, test: pd.DataFrame, rows: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Return all figures of synthetic rows: first as many as training rows, then as many as held-out rows."""
+def judge(
+    table: PanelTable, train: pd.DataFrame, test: pd.DataFrame, rows: pd.DataFrame, seed: int, *, resampled: bool
+) -> dict[str, Any]:
+    """Return all figures of synthetic rows: first as many as training rows, then as many as held-out rows.
+
+    Trees recognise training rows that were `resampled`, which occur on both sides, so these have no "auc_train".
+    """
     names = [name for name in train if name not in table.entities]
     many, few = rows[: len(train)], rows[len(train) :].reset_index(drop=True)
     figures: dict[str, Any] = {
@@ -256,6 +236,8 @@ def judge(table: PanelTable, train: pd.DataFrame, test: pd.DataFrame, rows: pd.D
     figures |= columns(train[names], many[names]) | {"copies": short(copies(train[names], many[names]))}
     if table.entities:
         figures["entities"] = short(entities(train[[*table.entities]], many[[*table.entities]]))
+    if not resampled:
+        figures["auc_train"] = short(detected(train[names], many[names], seed))
     return figures
 
 
@@ -286,10 +268,7 @@ def main() -> None:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     pd.to_pickle((rows, figures), file)
             with threadpool_limits(1):
-                figures = judge(table, train, test, rows, seed) | figures
-                if method != "real rows":
-                    real = [name for name in train if name not in table.entities]
-                    figures["auc_train"] = short(detected(train[real], rows.loc[: len(train) - 1, real], seed))
+                figures = judge(table, train, test, rows, seed, resampled=method == "real rows") | figures
             entry[str(seed)] = figures
             worst = next(iter(figures["pairs"].items()))
             print(

@@ -73,7 +73,7 @@ html_theme_options = {
     "navigation_depth": 2,
     "collapse_navigation": True,
     "show_prev_next": True,
-    "secondary_sidebar_items": [],  # its place is that of wide code
+    "secondary_sidebar_items": [],  # wide code needs the space
     "footer_start": ["copyright"],
     "footer_end": [],
     "back_to_top_button": False,

@@ -60,13 +60,13 @@ def check_arguments(call: C) -> C:
     @wraps(call)
     def checked(*args: Any, **kwargs: Any) -> Any:
         with suppress(TypeError):  # a missing or unknown argument: Python's own message names it
-            check_types(call, parameters.bind_partial(*args, **kwargs).arguments)
+            check_argument_types(call, parameters.bind_partial(*args, **kwargs).arguments)
         return call(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
 
 
-def check_types(call: Callable[..., Any], values: Mapping[str, Any]) -> None:
+def check_argument_types(call: Callable[..., Any], values: Mapping[str, Any]) -> None:
     """Check arguments of `call`, by name, against its annotations.
 
     Raises:

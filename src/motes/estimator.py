@@ -24,7 +24,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from motes.arguments import check_arguments, check_types
+from motes.arguments import check_argument_types, check_arguments
 from motes.data import Frame, arrays, as_frame, frames, natives
 from motes.errors import DataError, ModelFileError, RecipeError, UsageError, check_count, check_seed
 from motes.fitting import warn_if_interrupted
@@ -228,7 +228,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return self._fit(X, y, sample_weight, FitSession(start=getattr(self, "model_", None), more=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: FitSession) -> Self:
-        check_types(DiffusionModel.__init__, self.get_params(deep=False))
+        check_argument_types(DiffusionModel.__init__, self.get_params(deep=False))
         start = session.start_as(TableModel)
         X = self._validate(X, reset=start is None)
         n = X.shape[0]

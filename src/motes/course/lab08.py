@@ -185,7 +185,7 @@ def _entropy(levels, losses, d, *, sign=-1, places=np.log, share=lambda losses, 
         "a standard deviation where a variance belongs, in the entropy at the last level": (
             lambda levels, losses, d: _entropy(levels, losses, d, spread=np.sqrt(1 + levels[-1] ** 2))
         ),
-        "the area is halved: the factor 1/2 is that of an integral over the log-SNR": (
+        "the area is halved: the factor 1/2 belongs to an integral over the log-SNR": (
             lambda levels, losses, d: _entropy(levels, losses, d, sign=-0.5)
         ),
         "the variance at the end is r^2: the data itself has variance 1": (

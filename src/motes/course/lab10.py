@@ -149,7 +149,7 @@ def _by_noise(x_t, t):
     },
 )
 def on_the_circle(x_t, t):
-    """Both points contain x_0 and eps in the same ratio, so one is a multiple of the other. Of which length?
+    """Both points contain x_0 and eps in the same ratio, so one is a multiple of the other. How long must it be?
 
     Choose a with tan(a) = t / (1 - t), and find the factor between (1 - t, t) and (cos a, sin a).
 

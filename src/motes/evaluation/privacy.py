@@ -148,6 +148,9 @@ class Count(NamedTuple):
     copies: int
     rows: int
 
+    def __str__(self) -> str:
+        return f"{self.copies:,} of {self.rows:,}"
+
 
 @dataclass(frozen=True)
 class Copies(JsonRecord):

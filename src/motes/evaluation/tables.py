@@ -284,10 +284,8 @@ class TableDetails(results.Details):
             share, both = self.records.share, self.records.quantiles
             lines = [(name, *map(results.number, distances)) for name, distances in both.items()]
             lines.append(("DCR share (interval)", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
-        (ours, n), (theirs, m) = self.copies.synthetic, self.copies.held_out
-        lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
-        for name, counts in self.known_values.items():
-            lines.append((f"real values of '{name}'", *(f"{known:,} of {total:,}" for known, total in counts)))
+        lines.append(("exact copies", str(self.copies.synthetic), str(self.copies.held_out)))
+        lines += [(f"real values of '{name}'", *map(str, counts)) for name, counts in self.known_values.items()]
         near = results.aligned(("distance to the closest training row", "synthetic", "held-out"), lines)
         return [results.sections_text(entries), columns, *(text for text in texts if text), f"Privacy\n{near}"]
 

@@ -461,8 +461,8 @@ def _timeout_protocol(seconds: float) -> type[H11Protocol]:
             self._wait()
             if len(self.connections) >= CONNECTIONS:
                 timed = (each for each in self.connections if isinstance(each, TimeoutProtocol))
-                waiting = {each._deadline.when(): each for each in timed if each._deadline is not None}
-                oldest = waiting[min(waiting)]
+                waiting = ((each._deadline.when(), each) for each in timed if each._deadline is not None)
+                oldest = min(waiting, key=lambda pair: pair[0])[1]
                 self.connections.discard(oldest)
                 oldest.transport.close()
 

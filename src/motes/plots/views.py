@@ -213,8 +213,7 @@ def copies(found: Copies) -> list[tuple[str, str, str, str]]:
 
 def known_values(found: Mapping[str, Sides]) -> list[tuple[str, str, str]]:
     """Return the lines of the table of real values in columns of ids and personal data."""
-    words = lambda count: f"{count.copies:,} of {count.rows:,}"
-    return [(name, words(both.synthetic), words(both.real)) for name, both in found.items()]
+    return [(name, str(both.synthetic), str(both.real)) for name, both in found.items()]
 
 
 def _mark(label: str, metric: Metric, colour: str) -> svg.Mark:

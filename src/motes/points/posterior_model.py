@@ -145,7 +145,7 @@ class PosteriorModel(GaussianModel):
         return PointDraws(points.reshape(shape), noisy.reshape(len(options.record), *shape), float(n))
 
     def _trials(self, given: Any) -> Array:
-        """Return independent observations of one point, (m, c), of which the composition is accurate.
+        """Return the independent observations of one point, (m, c), unless they are too many to compose accurately.
 
         Raises:
             UsageError: too many observations.

@@ -26,18 +26,27 @@ _ONE_THREAD = {"xla_cpu_multi_thread_eigen": False, "xla_cpu_enable_concurrency_
 
 
 @cache
+def _jaxlib() -> tuple[int, ...]:
+    """Return the first two numbers of jaxlib's version, which decides what options XLA has."""
+    return tuple(map(int, version("jaxlib").split(".")[:2]))
+
+
 def _older_emitters() -> dict[str, Any]:
     """Return the option for XLA's older code generator, if it exists: table steps compile in two thirds of the time."""
-    older = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
-    return {"xla_cpu_use_fusion_emitters": False} if older else {}
+    return {"xla_cpu_use_fusion_emitters": False} if _jaxlib() < (0, 11) else {}
 
 
-def _compile(function: F, level: Callable[[], int], **options: Any) -> F:
-    """Apply `equinox.filter_jit`, with compiler options on CPUs."""
+def _without_ynnpack() -> dict[str, Any]:
+    """Return the option that leaves out YNNPACK, if XLA has it."""
+    return {"xla_cpu_experimental_ynn_fusion_type": ""} if _jaxlib() >= (0, 10) else {}
+
+
+def _compile(function: F, level: Callable[[], int], more: Callable[[], dict[str, Any]] = dict, **options: Any) -> F:
+    """Apply `equinox.filter_jit`, with compiler options on CPUs, of which `more` depend on the version of jaxlib."""
 
     @cache  # the backend is only queried when something runs
     def program(level: int) -> Callable[..., Any]:
-        options_here = {"xla_backend_optimization_level": level, **_older_emitters(), **options}
+        options_here = {"xla_backend_optimization_level": level, **_older_emitters(), **more(), **options}
         to_jax: Any = {"compiler_options": options_here}
         return eqx.filter_jit(function, **to_jax if jax.default_backend() == "cpu" else {})
 
@@ -62,9 +71,7 @@ def training_program(function: F) -> F:
 
 def calibration_program(function: F) -> F:
     """Apply `training_program` without YNNPACK, whose sums over rows depend on the number of processors."""
-    newer = tuple(map(int, version("jaxlib").split(".")[:2])) >= (0, 10)
-    without: dict[str, Any] = {"xla_cpu_experimental_ynn_fusion_type": ""} if newer else {}
-    return _compile(function, lambda: LEVEL, xla_cpu_multi_thread_eigen=False, **without)
+    return _compile(function, lambda: LEVEL, _without_ynnpack, xla_cpu_multi_thread_eigen=False)
 
 
 def brief_program(function: F) -> F:

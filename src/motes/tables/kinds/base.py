@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from motes.data.arrays import HERE, TYPE_WORDS, Array, Label, Mask, Series, entry_error, of_values
 from motes.errors import UsageError
 from motes.tables.kinds.binnings import Binning, Numbers, complement, distinct
+from motes.tables.kinds.personal import looks_personal
 from motes.tables.parts import IMPOSSIBLE, Among, Between, Codes, Entries, Not, Part, Restriction, SetOfValues, Values
 
 
@@ -48,6 +49,15 @@ class Sample:
     def seen(self) -> tuple[Values, Array]:
         """The distinct values (d,), rising, and the number of rows of each; labels as codes of the series."""
         return distinct(self.series.values, self.weights)
+
+    @cached_property
+    def personal(self) -> str:
+        """What the distinct values name, in a word of `personal.FORMS`; "" for ordinary values."""
+        values, labels = self.seen[0].tolist(), self.series.labels
+        if not values or self.series.type not in ("label", "whole", "real"):
+            return ""
+        texts = [str(labels[value] if self.series.type == "label" else int(value)) for value in values]
+        return looks_personal(self.column, texts, self.seen[1].sum() / len(values))
 
 
 @dataclass(frozen=True)

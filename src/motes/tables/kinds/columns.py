@@ -72,7 +72,7 @@ class Identifier:
         repeats = Counter(np.sort(rows).tolist()) if (rows > 1).any() else {}
         if series.type == "label":
             texts = [str(label) for label in series.labels]
-            about = _looks_personal(sample)
+            about = sample.personal
             after = "@example.com" if about == personal.EMAILS else ""
             before = BEFORE.get(about, f"{column}-")
             while any(text.startswith(before) for text in texts):
@@ -242,7 +242,7 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     coded = given.get("missing", missing) == "learn" and gone > 0
     if is_constant(known.values) and not (coded and len(known)):
         kind = given.get("kind", _constant_kind(known))
-        about = "" if "kind" in given else _looks_personal(sample)
+        about = "" if "kind" in given else sample.personal
         if about:
             reason = f"{about}: one in all {len(known):,} rows"
             return Column(sample.column, IDENTIFIER, reason, False, gone, (), False, kind, about), {}
@@ -255,7 +255,7 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
     warnings = KINDS[kind].warnings(sample, options)
-    about = _looks_personal(sample) if kind in BY_VALUE else ""
+    about = sample.personal if kind in BY_VALUE else ""
     if about == personal.FIRST_NAMES and sample.seen[1].min() >= SHARED and "kind" not in given:
         warnings.append(f"{about}, learned because each occurs in at least {SHARED} rows; synthetic rows contain them")
         about = ""
@@ -275,15 +275,6 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     elif kind == "categorical" and known.type == "label" and len(known) > ENOUGH and sample.seen[1].min() < 2:
         warnings.append("some labels occur in a single row, and synthetic rows contain them literally")
     return Column(sample.column, kind, why, False, gone, tuple(warnings), coded, personal=about), options
-
-
-def _looks_personal(sample: Sample) -> str:
-    """Return what the values of a column name, in a word of `personal.FORMS`; "" for ordinary values."""
-    places, series = sample.seen[0].tolist(), sample.series
-    if not places or series.type not in ("label", "whole", "real"):
-        return ""
-    texts = [str(series.labels[place] if series.type == "label" else int(place)) for place in places]
-    return personal.looks_personal(sample.column, texts, sample.seen[1].sum() / len(places))
 
 
 def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:

@@ -211,7 +211,7 @@ class Form:
     check: Callable[[Sequence[str]], bool]
     named: str = r"\Z."
     weak: Callable[[Sequence[str]], bool] = bool
-    inside: Callable[[Sequence[str]], bool] = lambda texts: False
+    inside: Callable[[Sequence[str]], bool] = _never
     rows: float = math.inf
 
 
