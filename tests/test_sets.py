@@ -115,17 +115,12 @@ def test_more_sets_than_members_are_refused_with_the_option_that_allows_them():
         people_model(1).sample_sets(2)
 
 
-@pytest.mark.parametrize("columns", [["age", "smoker"], ["smoker", "member"]], ids=["small", "large"])
-def test_a_model_with_chosen_members_is_loaded_with_its_network(columns, tmp_path):
-    """The dropout depends on the number of rows; 13,200 of labels are many, and copies of 120 numbers are few."""
-    rows = pd.concat([PEOPLE.assign(member=PEOPLE.smoker.shift(1, fill_value="no"))[columns]] * 110)
-    model = people_model(2, rows)
+def test_a_model_with_chosen_members_is_loaded_with_its_networks(tmp_path):
+    model = people_model(2)
     model.save(tmp_path / "model.safetensors")
     loaded = motes.load(tmp_path / "model.safetensors")
-    dropout = {"age": 0.25, "smoker": 0.1}[columns[0]]
-    assert loaded.models.network.dropout == model.models.network.dropout == dropout
     for one, other in zip(model.sample_sets(2), loaded.sample_sets(2), strict=True):
-        np.testing.assert_array_equal(one[columns[0]], other[columns[0]])
+        pd.testing.assert_frame_equal(one, other)
 
 
 @pytest.mark.parametrize("members", [2, 5, 7])

@@ -168,7 +168,7 @@ def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
 
 def test_validation_rows_choose_how_much_a_network_moves_the_normals():
     schema = Schema.fit(table(50, 0))
-    network = MaskedNetwork(layout_of(schema, labels=True), 4, 1, 7, 0.0, key=jax.random.key(0))
+    network = MaskedNetwork(layout_of(schema), 4, 1, 7, key=jax.random.key(0))
     network = jax.tree.map(lambda part: np.asarray(part)[None] + 0.1, network)
     for share in SHARES:
         # What such rows would say if that share were best.

@@ -42,7 +42,7 @@ class Made:
     def __init__(self, members=2, scale=0.3):
         self.data = frame(table())
         self.schema = Schema.fit(self.data)
-        self.layout = layout_of(self.schema, labels=True)
+        self.layout = layout_of(self.schema)
         self.reader = Reader.of(self.schema)
         encoded = self.schema.encode(self.data)
         self.rows = self.reader.read(encoded)
@@ -50,7 +50,7 @@ class Made:
         base = fit_base(y, np.ones(len(y)), len(self.layout.lines), MixtureShape(2, 0.1, 1e-3), 0)
 
         def member(seed):
-            network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, 0.0, key=jax.random.key(seed))
+            network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, key=jax.random.key(seed))
             leaves, tree = jax.tree.flatten(network)
             keys = jax.random.split(jax.random.key(seed + 10), len(leaves))
             moved = [leaf + scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
@@ -137,10 +137,10 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     x = rng.standard_normal(300)
     data = frame({"a": x, "b": x**2 + 0.5 * rng.standard_normal(300)})
     schema = Schema.fit(data)
-    layout, reader = layout_of(schema, labels=True), Reader.of(schema)
+    layout, reader = layout_of(schema), Reader.of(schema)
     encoded = schema.encode(data)
     base = fit_base(np.asarray(encoded.y), np.ones(300), 2, MixtureShape(3, 0.1, 1e-2), 0)
-    network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
+    network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]))
     biases = np.random.default_rng(1)
@@ -295,6 +295,6 @@ def test_the_loss_is_the_mean_over_prefixes_of_the_chain_rule(made):
         log_probs = np.asarray(at_once(model, made.layout, rows, np.tile(~hidden, (n, 1))))
         total += -float(log_probs[:, hidden].sum(1).mean()) * p / (p - m)
     groups, order = jax.tree.map(lambda part: part[None], rows), ORDER[None]
-    loss = jax.jit(lambda prefix: masked_loss(model, made.layout, groups, order, prefix, None))
+    loss = jax.jit(lambda prefix: masked_loss(model, made.layout, groups, order, prefix))
     found = [float(loss(np.full((1, n), m))) for m in range(p)]
     assert sum(found) == pytest.approx(total, rel=1e-4)

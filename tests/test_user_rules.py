@@ -316,7 +316,7 @@ def test_the_probabilities_of_all_rows_that_obey_sum_to_one():
     a, b, c = np.meshgrid(range(4), range(4), range(7), indexing="ij")
     rows = pd.DataFrame({"a": a.ravel(), "b": b.ravel(), "c": c.ravel()})
     p, obeys = np.exp(model.score_samples(rows)), ~parse_rule("c == a + b").breaks(rows)
-    assert p[obeys].sum() == pytest.approx(1, abs=0.01) and p[~obeys].sum() == pytest.approx(1 / 241, rel=0.5)
+    assert p[obeys].sum() == pytest.approx(1, abs=0.01) and 0 < p[~obeys].sum() < 1.5 / 241
     drawn = model.sample(4000, seed=1)
     assert_kept(drawn, ["c == a + b"])
     shares = drawn.value_counts(["a", "b"], normalize=True)

@@ -16,14 +16,15 @@ from motes.errors import UsageError, check_process, check_seed
 from motes.tables.calibration import adjusted
 from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
-from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
+from motes.tables.moments import moment_warnings
+from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Rule
 from motes.tables.relative import order_for
 from motes.tables.rules import broken_by, columns_of, observed_sides, planned_order
 from motes.tables.schema import Schema, counting
-from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
+from motes.tables.training import Plan, TableRows, first_members, options_of, order_of, table_task
 from motes.tables.unmasking import AnyOrderModel
 from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
@@ -32,7 +33,7 @@ from motes.training.model import run_of
 
 PIECES = 10_000_000  # maximum sum of the pieces of all rows, see `TableRows`
 # Options of the network.
-NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "members", "own"
+NETWORK = "bins", "missing", "relations", "width", "depth", "components", "members", "own"
 
 
 def fit_table(
@@ -74,8 +75,7 @@ def fit_table(
         schema = schema_of(frame, chosen, weights=row_weights, name=session.name)
     rows, keys, rules, fingerprint = _encode(frame, schema, row_weights, session.name)
     worth, plan = rows.worth, _plan(schema)
-    labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
-    layout = layout_of(schema, labels=labels)
+    layout = layout_of(schema)
     options = options_of(chosen.table, worth, schema.parts)
     run = run_of(chosen, seed, keys, rows.weights)
     earlier, on_disk = None if start is None else start.models, frame.many is not None
@@ -98,7 +98,14 @@ def fit_table(
         for message in orders.constraint.warnings:
             warn(message)
         provenance = Provenance(session.source, fingerprint, seed)
-        return TableModel(orders, chosen, provenance=provenance, training=trained)
+        model = TableModel(orders, chosen, provenance=provenance, training=trained)
+        if chosen.table.calibrate and not trained.interrupted:
+            try:
+                for message in moment_warnings(model, frame, row_weights, seed):
+                    warn(message)
+            except KeyboardInterrupt:
+                trained.interrupted = True
+        return model
 
     before = _continuable_training(start, chosen)
     return fit_model(task, model_of, session, run=run, steps=options.steps, key="table.steps", before=before)

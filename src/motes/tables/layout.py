@@ -222,19 +222,15 @@ class Layout:
         return made
 
 
-def layout_of(schema: Schema, *, labels: bool) -> Layout:
-    """Lay out the parts of a table and their relations; `labels`: include labels with few values in the base.
-
-    Labels in the base help with few rows. With many rows, the network learns their effect on the numbers better: with
-    labels in the base, the pair trends of Magic were off by 1.2 per cent instead of 0.7.
-    """
+def layout_of(schema: Schema) -> Layout:
+    """Lay out the parts of a table and their relations."""
     parts, linker = schema.parts, Linker.of(schema)
     links, references = linker.links, linker.references
     sizes = [part.count for part in parts]
     kinds = _assign_groups(sizes, [bool(_free_tokens(part).any()) for part in parts])
     groups = [_build_group(parts, [j for j, one in enumerate(kinds) if one == kind]) for kind in sorted(set(kinds))]
     lines = np.array([j for j, part in enumerate(parts) if part.has_density], np.int32)
-    bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines), known=labels)
+    bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines))
     line_links, line_references = (
         np.array([[*some.parts].index(j) if j in some.parts else len(some.parts) for j in lines], np.int32)
         for some in (links, references)
@@ -296,11 +292,11 @@ def _build_patterns(parts: Sequence[Part], missing: MissingPatterns) -> Patterns
     return Patterns(codes, log_weights, np.clip(rates, UNHEARD, 1 - UNHEARD), log_odds)
 
 
-def _build_levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
+def _build_levels(parts: Sequence[Part], lines: int) -> Levels:
     axis = np.full((len(parts), LEVELS - 1), -1, np.int32)
     found: list[tuple[int, int, float]] = []
     few = [j for j, part in enumerate(parts) if part.count <= LEVELS and not part.has_density]
-    for j in sorted(few, key=lambda j: parts[j].count) if known and lines else ():
+    for j in sorted(few, key=lambda j: parts[j].count) if lines else ():
         count = parts[j].count - 1
         if len(found) + count <= AXES:
             axis[j, :count] = lines + len(found) + np.arange(count)

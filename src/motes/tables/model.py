@@ -31,7 +31,7 @@ from motes.tables.calibration import adjusted
 from motes.tables.draws import AnsweredRows, DrawnRows, RowConditions, conditions_of, draw_blocks, fill_blocks
 from motes.tables.kinds.columns import ROOM
 from motes.tables.layout import layout_of
-from motes.tables.network import MaskedModel, MaskedNetwork, knows_labels, skeleton_of
+from motes.tables.network import MaskedModel, MaskedNetwork, skeleton_of
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
@@ -39,7 +39,6 @@ from motes.tables.relations import PATTERNS, Exclusion, Inequality, Relation
 from motes.tables.relative import CELLS, LARGEST, is_given, is_group
 from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.training import options_of
 from motes.tables.unmasking import AnyOrderModel
 from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from motes.evaluation.tables import TableDetails
 
 
-FORMAT = "4"  # version of the model file's table section
+FORMAT = "5"  # version of the model file's table section
 RARE = -9.2  # log-probability below which a condition is reported as rare: one row in 10,000
 USUAL = 256  # synthetic rows with which the density of known numbers is compared
 FAR = np.log(20)  # nats below all of these rows: as rare as RARE, one row in about 5,000
@@ -638,16 +637,7 @@ class TableModel(Model):
             if rules := (*schema.bound, *schema.rules):
                 cases = tensors.pop("cases.patterns"), tensors.pop("cases.counts")
                 constraint = Constraint.of(rules, *cases, schema.rows)
-            labels = knows_labels(schema.parts, tensors["base.means"])
-            # Small tables know labels, or have several members that the recipe does not ask for.
-            is_small = labels or (recipe.table.members is None and len(tensors["network.hidden"]) > 1)
-            worth = 0 if is_small else schema.rows
-            dropout = options_of(recipe.table, worth, schema.parts).dropout
-            skeleton = skeleton_of(layout_of(schema, labels=labels), tensors, dropout)
-            if not schema.relatives:  # files of earlier versions do not mention histograms
-                for name in ("frames", "frame_bias"):
-                    tensors.setdefault(f"network.{name}", np.zeros(getattr(skeleton.network, name).shape, np.float32))
-            models = filled(skeleton, tensors, path)
+            models = filled(skeleton_of(layout_of(schema), tensors), tensors, path)
             orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)

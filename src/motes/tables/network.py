@@ -9,7 +9,7 @@ its density, if it has one. All outputs are zero at first, so training starts fr
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,6 +99,18 @@ class Heads(NamedTuple):
     frame_bias: jax.Array
 
 
+class Dropout(NamedTuple):
+    """Dropout of units in training.
+
+    Attributes:
+        rate: probability with which a unit is dropped, in steps of 1/256.
+        bits: random bytes, (n / SHARED, units); SHARED rows drop the same units.
+    """
+
+    rate: float
+    bits: jax.Array
+
+
 class MaskedNetwork(eqx.Module):
     """The network that predicts masked parts from visible parts.
 
@@ -107,7 +119,6 @@ class MaskedNetwork(eqx.Module):
         width: H, the width of the state.
         depth: number of blocks.
         line_outputs: Q, number of outputs for each density.
-        dropout: dropout rate in training.
         key: random key of the initial weights; None for shapes instead of arrays.
     """
 
@@ -127,11 +138,8 @@ class MaskedNetwork(eqx.Module):
     link_bias: jax.Array  # (J, R)
     frames: jax.Array  # (J, F, 1 + CELLS, H)
     frame_bias: jax.Array  # (J, F, 1 + CELLS)
-    dropout: float = eqx.field(static=True)
 
-    def __init__(
-        self, layout: Layout, width: int, depth: int, line_outputs: int, dropout: float, *, key: jax.Array | None
-    ):
+    def __init__(self, layout: Layout, width: int, depth: int, line_outputs: int, *, key: jax.Array | None):
         p, total, lines = layout.parts, len(layout.free), len(layout.lines)
         rng = None if key is None else np.random.default_rng(np.asarray(jax.random.key_data(key)))  # compiles nothing
 
@@ -160,18 +168,14 @@ class MaskedNetwork(eqx.Module):
         first = np.pad(layout.references.log_masses, ((0, 0), (0, 0), (1, 0)), constant_values=FRAME_WEIGHT)
         self.frames = zeros((*first.shape, width))
         self.frame_bias = zeros(first.shape) if key is None else put(first)
-        self.dropout = dropout
 
     @property
     def units(self) -> int:
         """The number of units of the state and the blocks, to which dropout applies."""
         return self.hidden.shape[-1] + sum(part.shape[-1] for part in self.bias)
 
-    def state(self, layout: Layout, rows: EncodedRows, visible: jax.Array, bits: jax.Array | None = None) -> jax.Array:
-        """Compute norm(h), (n, H), of rows with the `visible` parts (n, p).
-
-        With random bytes `bits`, (n / SHARED, units), apply dropout.
-        """
+    def state(self, layout: Layout, rows: EncodedRows, visible: jax.Array, dropout: Dropout | None = None) -> jax.Array:
+        """Compute norm(h), (n, H), of rows with the `visible` parts (n, p), with dropout in training."""
         at = layout.loose
         h = jnp.where(visible[..., None], jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes, self.hidden).sum(1)
         if len(at):
@@ -182,10 +186,9 @@ class MaskedNetwork(eqx.Module):
         h = h + jnp.einsum("npr,prh->nh", waves_of(rows.u) * on_line[..., None], self.waves)
         first = 0
         for into, bias, back in zip(self.into, self.bias, self.back, strict=True):
-            mine = None if bits is None else bits[:, first : first + len(bias)]
-            h = h + thinned(jax.nn.gelu(normed(h) @ into + bias), self.dropout, mine) @ back
+            h = h + thinned(jax.nn.gelu(normed(h) @ into + bias), dropout, first) @ back
             first += len(bias)
-        return thinned(normed(h), self.dropout, None if bits is None else bits[:, first:])
+        return thinned(normed(h), dropout, first)
 
     def heads(self, layout: Layout) -> Heads:
         """Return the output layers, with the free and smooth weights of each token added up."""
@@ -211,14 +214,11 @@ def normed(h: jax.Array) -> jax.Array:
     return h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + 1e-6)
 
 
-def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
-    """Apply dropout to h (n, F), scaling the other units up (Srivastava et al. 2014).
-
-    SHARED rows share a mask, from random bytes (n / SHARED, F).
-    """
-    if bits is None or not dropout:
+def thinned(h: jax.Array, dropout: Dropout | None, first: int) -> jax.Array:
+    """Apply dropout to the units h (n, F) from unit `first` on, scaling the kept ones up (Srivastava et al. 2014)."""
+    if dropout is None:
         return h
-    out = round(256 * dropout)
+    out, bits = round(256 * dropout.rate), dropout.bits[:, first : first + h.shape[-1]]
     return h * jnp.repeat((bits >= out) * (256 / (256 - out)), SHARED, axis=0)[: len(h)]
 
 
@@ -431,7 +431,13 @@ class MaskedModel(eqx.Module):
     base: Base
 
     def log_probs(
-        self, layout: Layout, heads: Heads, base: OrderedBase, rows: EncodedRows, visible: jax.Array, bits: Any = None
+        self,
+        layout: Layout,
+        heads: Heads,
+        base: OrderedBase,
+        rows: EncodedRows,
+        visible: jax.Array,
+        dropout: Dropout | None = None,
     ) -> jax.Array:
         """Compute log p of each entry given the visible entries, (n, p): masses on a lattice, otherwise densities in y.
 
@@ -441,9 +447,9 @@ class MaskedModel(eqx.Module):
             base: the base in an order with the visible numbers first.
             rows: n rows.
             visible: (n, p), which parts are visible.
-            bits: random bytes for dropout, in training; see `MaskedNetwork.state`.
+            dropout: of the network's units, in training.
         """
-        state, could = self.network.state(layout, rows, visible, bits), possible(layout, rows, visible)
+        state, could = self.network.state(layout, rows, visible, dropout), possible(layout, rows, visible)
         made = jnp.zeros(rows.codes.shape)
         log_missing = jnp.full(rows.codes.shape, NEVER)
         odds = missing_log_odds(layout, seen_missing(layout, rows.codes, visible))
@@ -547,12 +553,7 @@ def base_alone(models: MaskedModel) -> MaskedModel:
     return MaskedModel(eqx.tree_at(outputs, network, (*nothing, gate)), models.base)
 
 
-def knows_labels(parts: Sequence[Part], means: Any) -> bool:
-    """Return whether a base with these means (..., A) has axes besides those of the parts with a density."""
-    return bool(means.shape[-1] > sum(part.has_density for part in parts))
-
-
-def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
+def skeleton_of(layout: Layout, tensors: Mapping[str, Any]) -> MaskedModel:
     """Return the shapes of the members with the arrays `tensors`, for `filled`.
 
     Raises:
@@ -563,7 +564,7 @@ def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> M
     if not members * width:
         raise ValueError("it has no network")
     depth = sum(name.startswith("network.into") for name in tensors)
-    network = MaskedNetwork(layout, width, depth, outputs, dropout, key=None)
+    network = MaskedNetwork(layout, width, depth, outputs, key=None)
     _, components, _ = tensors["base.means"].shape
     axes = len(layout.axes)
     shapes: Any = [jax.ShapeDtypeStruct((components, *(axes,) * k), np.float32) for k in range(3)]

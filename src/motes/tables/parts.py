@@ -22,8 +22,8 @@ Mask = NDArray[np.bool_]
 Values = NDArray[Any]  # entries of a column, as its kind takes them
 
 IMPOSSIBLE = -1  # the token of an observed entry that the part cannot hold, such as an unseen label
-GRID = 24  # number of tokens from which a grid of single values has a density as well,
-HEAVY = 0.1  # unless one of them has more than this share of the rows
+GRID = 4  # number of tokens from which ordered values have a density as well,
+HEAVY = 0.6  # unless one of them has more than this share of the rows
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from motes.tables.layout import Layout
 from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
-from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, log_frames_of, on_axes, ordered
+from motes.tables.network import (
+    CLOSE,
+    SHARED,
+    Dropout,
+    EncodedRows,
+    MaskedModel,
+    MaskedNetwork,
+    log_frames_of,
+    on_axes,
+    ordered,
+)
 from motes.tables.parts import Part as TablePart
 from motes.tables.recipe import TableOptions
 from motes.training import Trained
@@ -135,7 +145,7 @@ class BatchDraws(NamedTuple):
         orders[:, :, : round(options.fixed * groups)] = plan.order
         share = (np.arange(n) + rng.random((*shape[:-1], 1))) / n
         prefix = np.minimum(np.floor(p * share), p - 1).astype(np.int32)
-        if not network.dropout:
+        if not options.dropout:
             return cls(orders, prefix, None)
         blocks = *shape[:-1], -(-n // SHARED), network.units
         return cls(orders, prefix, rng.integers(256, size=blocks, dtype=np.uint8))
@@ -161,7 +171,13 @@ def random_orders(units: NDArray[np.integer], rng: np.random.Generator, shape: t
 
 
 def masked_loss(
-    model: MaskedModel, layout: Layout, rows: EncodedRows, orders: jax.Array, prefix: jax.Array, bits: jax.Array | None
+    model: MaskedModel,
+    layout: Layout,
+    rows: EncodedRows,
+    orders: jax.Array,
+    prefix: jax.Array,
+    bits: jax.Array | None = None,
+    dropout: float = 0.0,
 ) -> jax.Array:
     """Return the loss of the module's equation.
 
@@ -171,7 +187,8 @@ def masked_loss(
         rows: (groups, n, p).
         orders: (groups, p).
         prefix: m, (groups, n).
-        bits: random bits for dropout, (groups, n / SHARED, units).
+        bits: random bits for dropout, (groups, n / SHARED, units); None: no dropout.
+        dropout: dropout rate.
     """
     heads, p = model.network.heads(layout), layout.parts
 
@@ -179,7 +196,9 @@ def masked_loss(
         place = jnp.argsort(order)
         before = place < prefix[:, None]
         base, visible = ordered(model.base, order, layout), before & rows.observed
-        log_probs = model.log_probs(layout, heads, base, rows, visible, bits)
+        log_probs = model.log_probs(
+            layout, heads, base, rows, visible, None if bits is None else Dropout(dropout, bits)
+        )
         weights = (~before & rows.observed) * (p / (p - prefix))[:, None]
         return -jnp.where(weights > 0, log_probs * weights, 0.0).sum(1).mean()
 
@@ -209,6 +228,7 @@ class TableObjective(NamedTuple):
     network: MaskedNetwork  # of one member; its weights are replaced
     rows: EncodedRows | None  # None: each batch brings its rows
     members: Base  # mixtures of all members, with a leading axis
+    dropout: float
 
     def loss(
         self, weights: jax.Array, member: Base, rows: Any, draws: BatchDraws, step: jax.Array, part: Part
@@ -221,7 +241,7 @@ class TableObjective(NamedTuple):
         index = index.reshape(len(draws.orders), -1)  # (groups, n)
         batch = jax.tree.map(lambda part: part[index], every)
         model = MaskedModel(with_weights(self.network, weights), member)
-        return masked_loss(model, self.layout, batch, *draws) / part.devices
+        return masked_loss(model, self.layout, batch, *draws, self.dropout) / part.devices
 
 
 def table_task(
@@ -248,7 +268,7 @@ def table_task(
     networks = models.network
     one = jax.tree.map(lambda part: np.asarray(part)[0], networks)  # NumPy compiles nothing
     rows = None if disk else jax.device_put(_pad(data.rows))
-    objective = TableObjective(layout.on_device, one, rows, models.base)
+    objective = TableObjective(layout.on_device, one, rows, models.base, options.dropout)
     seeds = [[seed, 161803, member] for member in range(len(split.learn))]
     streams: Sequence[Stream] = [_make_batches(*one, options.batch) for one in zip(split.learn, seeds, strict=True)]
     if disk is not None:
@@ -352,7 +372,7 @@ def _make_validation(
     """
     if not len(hold):
         return lambda weights: np.zeros((0, 0)), None
-    layout, network, _, bases = objective
+    layout, network, _, bases, _ = objective
     count, most = min(PREFIXES, layout.parts), int((hold > 0).sum(axis=1).max())
     # One program for all members; some rows may have weight 0.
     index = np.argsort(hold == 0, axis=1, kind="stable")[:, :most]
@@ -418,8 +438,7 @@ def _log_probs(
 Integers = NDArray[np.integer]
 T = TypeVar("T")
 
-FEW = 2000  # rows below which several members learn, each without one fold
-SMALL = 12_000  # rows below which a larger network would memorise them
+FEW = 2000  # rows below which several small members learn, each without one fold; see `options_of`
 FOLDS = 5
 SHARE = 0.05  # share of many rows that is held out,
 LEAST, MOST = 250, 2000  # within these bounds
@@ -502,7 +521,7 @@ def first_members(
     split = held_out(data, members, seed, on_disk=on_disk)
     bases = _fit_mixtures(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
-    make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)
+    make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
     networks, looked = stacked(map(make, keys)), split.hold if len(split.hold) else split.learn
     networks = _initialise_gates(networks, bases, layout, data, looked)
@@ -575,17 +594,18 @@ def options_of(table: TableOptions, n: int, parts: Sequence[TablePart]) -> Chose
     falls more slowly, held-out rows are most likely after 31 passes on Adult (6 densities), 60 on Magic (10), and 49 to
     98 on Default (13). A table with many parts has fewer steps, since each takes longer.
     """
-    small = n < SMALL
+    size = float(np.clip(np.log2(n / FEW), 0, 1)) if n > 0 else 0.0  # 0 for few rows, 1 from twice as many on
     batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / len(parts), *BATCH))
-    epochs = EPOCHS if small else EACH * max(sum(part.has_density for part in parts), FEWEST)
-    least, most = BRIEF if small else (STEPS[0], STEPS[1] * min(SLIM / len(parts), 1.0))
+    densities = max(sum(part.has_density for part in parts), FEWEST)
+    few_steps = np.clip(EPOCHS * n / batch, *BRIEF)
+    many_steps = max(min(EACH * densities * n / batch, STEPS[1] * min(SLIM / len(parts), 1.0)), STEPS[0])
     suits = {
-        "width": 128 if small else 192,
-        "depth": 1 if small else 2,
-        "dropout": 0.25 if small else 0.1,
-        "steps": int(max(min(epochs * n / batch, most), least)),
-        "weight_decay": 1.0 if small else 0.1,
-        "check_every": 25 if small else 100,
+        "width": 128 + 16 * round(4 * size),
+        "depth": 1 + round(size),
+        "dropout": 0.25 - 0.15 * size,
+        "steps": int(few_steps ** (1 - size) * many_steps**size),
+        "weight_decay": 0.1**size,
+        "check_every": round(25 * 4**size),
     }
     given = {key: value for key, value in vars(table).items() if value is not None}
     often = table.check_every is None

@@ -23,7 +23,7 @@ from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
-from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
+from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone
 from motes.tables.parts import Array, Encoded, Mask, Restriction
 from motes.tables.relative import quantiles_within
 from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
@@ -560,8 +560,7 @@ class AnyOrderModel:
     @cached_property
     def layout(self) -> Layout:
         """The parts as arrays."""
-        labels = knows_labels(self.schema.parts, self.models.base.means)
-        return layout_of(self.schema, labels=labels)
+        return layout_of(self.schema)
 
     @cached_property
     def reader(self) -> Reader:
