@@ -252,6 +252,7 @@ def equal(one, other):
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
+@pytest.mark.filterwarnings("ignore:the synthetic rows differ")
 @pytest.mark.parametrize("option", VALUES)
 def test_an_option_changes_what_its_section_decides(option, tmp_path):
     section, key = option.split(".")[0], option.split(".")[-1]

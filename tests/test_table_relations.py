@@ -157,6 +157,7 @@ def pair():
         return fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
 
 
+@pytest.mark.filterwarnings("ignore:the synthetic rows differ")
 def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
     a = np.random.default_rng(0).integers(0, 6, 300)
     frame = pd.DataFrame({"a": a, "b": a + np.random.default_rng(1).integers(0, 5, 300)})
