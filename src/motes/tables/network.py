@@ -11,7 +11,7 @@ its density, if it has one. All outputs are zero at first, so training starts fr
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -567,8 +567,15 @@ def skeleton_of(layout: Layout, tensors: Mapping[str, Any]) -> MaskedModel:
     network = MaskedNetwork(layout, width, depth, outputs, key=None)
     _, components, _ = tensors["base.means"].shape
     axes = len(layout.axes)
-    shapes: Any = [jax.ShapeDtypeStruct((components, *(axes,) * k), np.float32) for k in range(3)]
-    base = Base(*shapes)
+    shapes = (
+        (components,),
+        (components, axes),
+        (components, axes, axes),
+        (axes,),
+        (components, axes),
+        (components, axes),
+    )
+    base = Base(*(cast(Any, jax.ShapeDtypeStruct(shape, np.float32)) for shape in shapes))
     shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
     return jax.tree.map(shape, MaskedModel(network, base))
 

@@ -19,7 +19,7 @@ import optax
 from numpy.typing import NDArray
 
 from motes.tables.layout import Layout
-from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
+from motes.tables.mixture import Base, LabelAxes, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.network import (
     CLOSE,
     SHARED,
@@ -532,14 +532,15 @@ def _fit_mixtures(data: TableRows, layout: Layout, most: int, split: Split, seed
     """Fit the Gaussian mixture of each member, with at most `most` components; it may have no axes."""
     rows = data.rows
     y, lines = _project(rows, layout), len(layout.lines)
+    labels = LabelAxes(layout.levels.parts, layout.levels.masses)
     observed = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))[:, layout.axes]
     whole = np.all(observed[:, :lines], axis=1)
     count = int(data.pieces[whole].sum())
     if count < WHOLE or not len(layout.axes):
         return [base_of_pairs(y, observed, learn) for learn in split.learn]
-    shape = choose_shape(y[whole], data.weights[whole], lines, split.hold[:, whole], most, seed)
+    shape = choose_shape(y[whole], data.weights[whole], labels, split.hold[:, whole], most, seed)
     shape = shape._replace(components=max(1, min(shape.components, count // WHOLE)))
-    return [fit_base(y[whole], learn[whole], lines, shape, seed) for learn in split.learn]
+    return [fit_base(y[whole], learn[whole], labels, shape, seed) for learn in split.learn]
 
 
 def _project(rows: EncodedRows, layout: Layout) -> NDArray[np.float64]:

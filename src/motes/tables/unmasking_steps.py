@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from motes.tables import network
 from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened, waves_of
-from motes.tables.mixture import Gaussians, OrderedBase, in_order
+from motes.tables.mixture import Gaussians, OrderedBase, in_order, log_ratio
 from motes.tables.network import REACH, TINY, EncodedRows, Frames, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
 
@@ -212,7 +212,10 @@ def _reveal_axis(
     """Reveal the value y (n,) of the axis in place `rank` of the base's order, in the rows `here` (n,)."""
     mean, row, sd = _axis_in_turn(base, rank)
     e = (y[:, None] - mean - _inner(seen.whitened, row)) / sd
-    gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(sd), 0.0)
+    turn = lambda is_number, slopes, offsets, k: (is_number[k], slopes[:, k], offsets[:, k])
+    is_number, slope, offset = (jax.vmap(turn) if rank.ndim else turn)(base.is_number, base.slopes, base.offsets, rank)
+    gain = log_ratio(e, sd, y[:, None], jnp.reshape(is_number, (-1, 1)), slope, offset)
+    gain = jnp.where(here[:, None], gain, 0.0)
     own = here[:, None] & (jnp.arange(seen.axes.shape[1]) == jnp.reshape(rank, (-1, 1)))  # (n, A)
     whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
     return seen._replace(whitened=whitened, log_weights=seen.log_weights + gain, axes=own | seen.axes)
