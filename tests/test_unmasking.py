@@ -11,7 +11,7 @@ import pytest
 from motes.tables.calibration import bias_of, calibrated
 from motes.tables.draws import resampled
 from motes.tables.layout import layout_of
-from motes.tables.mixture import LabelAxes, MixtureShape, fit_base
+from motes.tables.mixture import MixtureShape, fit_base
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, on_axes, ordered
 from motes.tables.schema import Schema
 from motes.tables.training import masked_loss, random_orders
@@ -47,13 +47,7 @@ class Made:
         encoded = self.schema.encode(self.data)
         self.rows = self.reader.read(encoded)
         y = np.asarray(on_axes(self.layout, encoded.y, encoded.codes))
-        base = fit_base(
-            y,
-            np.ones(len(y)),
-            LabelAxes(self.layout.levels.parts, self.layout.levels.masses),
-            MixtureShape(2, 0.1, 1e-3),
-            0,
-        )
+        base = fit_base(y, np.ones(len(y)), self.layout.label_axes, MixtureShape(2, 0.1, 1e-3), 0)
 
         def member(seed):
             network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, key=jax.random.key(seed))
@@ -145,13 +139,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     schema = Schema.fit(data)
     layout, reader = layout_of(schema), Reader.of(schema)
     encoded = schema.encode(data)
-    base = fit_base(
-        np.asarray(encoded.y),
-        np.ones(300),
-        LabelAxes(layout.levels.parts, layout.levels.masses),
-        MixtureShape(3, 0.1, 1e-2),
-        0,
-    )
+    base = fit_base(np.asarray(encoded.y), np.ones(300), layout.label_axes, MixtureShape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]))

@@ -58,12 +58,6 @@ def _distances(gaps: Array, ordered: bool) -> Array:
     return np.abs(gaps.cumsum(axis=-1)).max(axis=-1) if ordered else np.abs(gaps).sum(axis=-1) / 2
 
 
-def moments_of(x: Array) -> tuple[float, float]:
-    """Return mean and standard deviation of numbers (n,), even if their squares overflow."""
-    size = float(np.abs(x).max()) or 1.0
-    return float((x / size).mean()) * size, float((x / size).std()) * size
-
-
 def quantiles_of(x: Array) -> tuple[float, ...]:
     """Return minimum, quartiles and maximum of numbers (n,), each a number of the column."""
     return tuple(float(q) for q in np.quantile(x, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf"))

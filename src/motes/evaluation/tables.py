@@ -27,6 +27,7 @@ from motes.evaluation.metrics import c2st_of_columns
 from motes.evaluation.pairs import OWN_STREAM
 from motes.evaluation.results import ALPHA, NO_DIFFERENCE, Adjustment, Array, Entry, Judged, Metric, Sides, Verdict, Z
 from motes.tables import Schema
+from motes.tables.moments import moments_of
 
 HEAD = ("column", "kind", "distance", "reference value", "synthetic - real (interval)", "p", "missing", "verdict")
 NAMED_COLUMNS = 5  # most columns that the text of a classifier names
@@ -382,7 +383,7 @@ class Comparison:
             distance, reference_value = marginals.distance(ours, theirs, rng, ordered=not discrete)
             bars = marginals.bars_of(ours, theirs, labels)
             if not discrete:
-                moments = Sides(marginals.moments_of(ours), marginals.moments_of(theirs))
+                moments = Sides(moments_of(ours)[:2], moments_of(theirs)[:2])
                 quantiles = Sides(marginals.quantiles_of(ours), marginals.quantiles_of(theirs))
         contrast, gaps = shares.of(j), shares.of(j, missing=True)
         verdict, missing_verdict = Verdict("good", NO_DIFFERENCE), None

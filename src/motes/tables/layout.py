@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
 from motes.tables.kinds.binnings import Binning, Few, tail_shares
+from motes.tables.mixture import LabelAxes
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.relations import BROKEN, EQUAL, PATTERNS, Dependency, MissingPatterns, Relation
 from motes.tables.relative import CELLS, Relative, days_or_numbers
@@ -200,6 +201,11 @@ class Layout:
     def known(self, codes: Any, observed: Any) -> Any:
         """Return which entries (n, p) the base knows: the observed ones, except numbers known to be missing."""
         return observed & (codes < self.valued)
+
+    @property
+    def label_axes(self) -> LabelAxes:
+        """The axes of the base that belong to labels."""
+        return LabelAxes(self.levels.parts, self.levels.masses)
 
     def axes_of(self, j: int) -> NDArray[np.int32]:
         """Return the axes of part j, (LEVELS - 1,), padded with A."""

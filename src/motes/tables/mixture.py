@@ -5,7 +5,7 @@ of the numbers on the visible labels. The weights of the components given a labe
 
     w_c p_c(label) / sum_k w_k p_k(label),    p_c(label): its share in component c,
 
-and not those of the Gaussian's density, which is no probability of a label: it would let rare labels decide.
+because a Gaussian density of indicators is not a probability of a label, and would let rare labels decide.
 
 For one component in one order of the columns, covariance = L L^T, the visible numbers x are whitened one by one,
 
@@ -33,7 +33,7 @@ from motes.training.programs import put
 
 
 class LabelAxes(NamedTuple):
-    """The last M axes, those of labels: every token of a label but the last has an axis.
+    """The last M axes, which belong to labels: every token of a label but the last has an axis.
 
     Attributes:
         parts: the label of each axis, (M,); axes of one label stand together.
@@ -99,9 +99,9 @@ def in_order(base: Base, order: jax.Array) -> OrderedBase:
     return OrderedBase(order, base.log_weights, base.means[:, order], factors, *of_labels)
 
 
-def log_ratio(whitened: Any, sd: Any, y: Any, is_number: Any, slope: Any, offset: Any) -> Any:
-    """Compute what a visible axis adds to the log-weights of the components, up to a constant."""
-    return is_number * (-0.5 * whitened**2 - jnp.log(sd)) + slope * y + offset
+def log_weight_change(whitened: Any, log_sd: Any, y: Any, is_number: Any, slope: Any, offset: Any) -> Any:
+    """Compute what a visible axis adds to the log-weights of the components, up to a constant; in NumPy or JAX."""
+    return is_number * (-0.5 * whitened**2 - log_sd) + slope * y + offset
 
 
 def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Gaussians:
@@ -120,7 +120,8 @@ def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Gau
     # A visible number has no variance; its value here is not used.
     sds = jnp.sqrt(jnp.where(seen[:, None], 1.0, variances))
     diagonal = jnp.diagonal(base.factors, axis1=1, axis2=2)
-    terms = log_ratio(whitened, diagonal, x[:, None], base.is_number, base.slopes, base.offsets)
+    of_labels = base.is_number, base.slopes, base.offsets
+    terms = log_weight_change(whitened, jnp.log(diagonal), x[:, None], *of_labels)
     log_weights = jax.nn.log_softmax(base.log_weights + (terms * seen[:, None]).sum(-1), axis=-1)  # (n, C)
     back = jnp.argsort(base.order)
     means, sds = (jnp.moveaxis(part[:, :, back], 1, 2) for part in (means, sds))
@@ -386,10 +387,8 @@ def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[n
             terms = log_mass_of(low[:, axis, None], high[:, axis, None], mean, sd)
             log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
             log_normal[:, axis] = logsumexp(log_weights + terms, axis=1)
-        if is_number[axis]:
-            log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
-        else:
-            log_weights += y[:, axis, None] * slopes[:, axis] + offsets[:, axis]
+        of_labels = is_number[axis], slopes[:, axis], offsets[:, axis]
+        log_weights += log_weight_change(e[:, :, k], np.log(sd), y[:, axis, None], *of_labels)
     return log_normal
 
 

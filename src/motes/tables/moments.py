@@ -40,11 +40,11 @@ def moment_warnings(
         if KINDS[column.kind].measure != "number":
             continue
         series = rows.columns[column.name]
-        mean, sd, kurtosis = _moments(_numbers(series), None if weights is None else weights[~series.missing])
+        mean, sd, kurtosis = moments_of(_numbers(series), None if weights is None else weights[~series.missing])
         numbers = _numbers(synthetic.columns[column.name])
         if not (len(numbers) > 1 and np.isfinite([mean, sd, kurtosis]).all() and sd > 0):
             continue
-        mean_here, sd_here, _ = _moments(numbers)
+        mean_here, sd_here, _ = moments_of(numbers)
         chance = CHANCE * sd / np.sqrt(len(numbers))
         if abs(mean_here - mean) > max(MAX_MEAN_ERROR * max(abs(mean), sd), chance):
             found.append(f"{column.name} (mean {mean_here:.4g} instead of {mean:.4g})")
@@ -62,11 +62,11 @@ def _numbers(series: Any) -> NDArray[np.float64]:
     return np.asarray(series.known, np.float64)
 
 
-def _moments(x: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> tuple[float, float, float]:
+def moments_of(x: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> tuple[float, float, float]:
     """Return mean, standard deviation and kurtosis (3 for a normal distribution) of numbers (n,); NaN without any."""
     if not len(x) or (weights is not None and not weights.sum()):
         return np.nan, np.nan, np.nan
     size = float(np.abs(x).max()) or 1.0  # squares of large numbers overflow
     mean = np.average(x / size, weights=weights)
     second, fourth = (np.average((x / size - mean) ** power, weights=weights) for power in (2, 4))
-    return mean * size, np.sqrt(second) * size, fourth / second**2 if second else np.nan
+    return float(mean) * size, float(np.sqrt(second)) * size, float(fourth / second**2) if second else np.nan

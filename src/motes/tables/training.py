@@ -19,7 +19,7 @@ import optax
 from numpy.typing import NDArray
 
 from motes.tables.layout import Layout
-from motes.tables.mixture import Base, LabelAxes, base_of_pairs, choose_shape, first_gates, fit_base
+from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.network import (
     CLOSE,
     SHARED,
@@ -532,15 +532,14 @@ def _fit_mixtures(data: TableRows, layout: Layout, most: int, split: Split, seed
     """Fit the Gaussian mixture of each member, with at most `most` components; it may have no axes."""
     rows = data.rows
     y, lines = _project(rows, layout), len(layout.lines)
-    labels = LabelAxes(layout.levels.parts, layout.levels.masses)
     observed = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))[:, layout.axes]
     whole = np.all(observed[:, :lines], axis=1)
     count = int(data.pieces[whole].sum())
     if count < WHOLE or not len(layout.axes):
         return [base_of_pairs(y, observed, learn) for learn in split.learn]
-    shape = choose_shape(y[whole], data.weights[whole], labels, split.hold[:, whole], most, seed)
+    shape = choose_shape(y[whole], data.weights[whole], layout.label_axes, split.hold[:, whole], most, seed)
     shape = shape._replace(components=max(1, min(shape.components, count // WHOLE)))
-    return [fit_base(y[whole], learn[whole], labels, shape, seed) for learn in split.learn]
+    return [fit_base(y[whole], learn[whole], layout.label_axes, shape, seed) for learn in split.learn]
 
 
 def _project(rows: EncodedRows, layout: Layout) -> NDArray[np.float64]:
@@ -595,7 +594,7 @@ def options_of(table: TableOptions, n: int, parts: Sequence[TablePart]) -> Chose
     falls more slowly, held-out rows are most likely after 31 passes on Adult (6 densities), 60 on Magic (10), and 49 to
     98 on Default (13). A table with many parts has fewer steps, since each takes longer.
     """
-    size = float(np.clip(np.log2(n / FEW), 0, 1)) if n > 0 else 0.0  # 0 for few rows, 1 from twice as many on
+    size = float(np.clip(np.log2(max(n, 1) / FEW), 0, 1))  # 0 for few rows, 1 from twice as many on
     batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / len(parts), *BATCH))
     densities = max(sum(part.has_density for part in parts), FEWEST)
     few_steps = np.clip(EPOCHS * n / batch, *BRIEF)

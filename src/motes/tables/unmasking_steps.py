@@ -7,6 +7,7 @@ compiled for each group of parts and block size. All arrays have a leading axis 
 large tables have one member.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 from motes.tables import network
 from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened, waves_of
-from motes.tables.mixture import Gaussians, OrderedBase, in_order, log_ratio
+from motes.tables.mixture import Gaussians, OrderedBase, in_order, log_weight_change
 from motes.tables.network import REACH, TINY, EncodedRows, Frames, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
 
@@ -212,10 +213,9 @@ def _reveal_axis(
     """Reveal the value y (n,) of the axis in place `rank` of the base's order, in the rows `here` (n,)."""
     mean, row, sd = _axis_in_turn(base, rank)
     e = (y[:, None] - mean - _inner(seen.whitened, row)) / sd
-    turn = lambda is_number, slopes, offsets, k: (is_number[k], slopes[:, k], offsets[:, k])
-    is_number, slope, offset = (jax.vmap(turn) if rank.ndim else turn)(base.is_number, base.slopes, base.offsets, rank)
-    gain = log_ratio(e, sd, y[:, None], jnp.reshape(is_number, (-1, 1)), slope, offset)
-    gain = jnp.where(here[:, None], gain, 0.0)
+    turn = lambda is_number, slopes, offsets, k: (is_number[k, None], slopes[:, k], offsets[:, k])
+    of_labels = _in_turn(turn, rank, base.is_number, base.slopes, base.offsets)
+    gain = jnp.where(here[:, None], log_weight_change(e, jnp.log(sd), y[:, None], *of_labels), 0.0)
     own = here[:, None] & (jnp.arange(seen.axes.shape[1]) == jnp.reshape(rank, (-1, 1)))  # (n, A)
     whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
     return seen._replace(whitened=whitened, log_weights=seen.log_weights + gain, axes=own | seen.axes)
@@ -227,7 +227,12 @@ def _axis_in_turn(base: OrderedBase, rank: jax.Array) -> tuple[jax.Array, jax.Ar
     With an order, and so a rank, for each row, all three have a leading n.
     """
     turn = lambda means, factors, k: (means[:, k], factors[:, k], factors[:, k, k])
-    return (jax.vmap(turn) if rank.ndim else turn)(base.means, base.factors, rank)
+    return _in_turn(turn, rank, base.means, base.factors)
+
+
+def _in_turn(turn: Callable[..., Any], rank: jax.Array, *parts: jax.Array) -> Any:
+    """Call `turn` with parts of the base and a place in its order; or for each row, with a leading n in all of them."""
+    return (jax.vmap(turn) if rank.ndim else turn)(*parts, rank)
 
 
 def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:

@@ -42,7 +42,7 @@ def _without_ynnpack() -> dict[str, Any]:
 
 
 def _compile(function: F, level: Callable[[], int], more: Callable[[], dict[str, Any]] = dict, **options: Any) -> F:
-    """Apply `equinox.filter_jit`, with compiler options on CPUs, of which `more` depend on the version of jaxlib."""
+    """Apply `equinox.filter_jit`, with compiler options on CPUs; `more` options depend on the version of jaxlib."""
 
     @cache  # the backend is only queried when something runs
     def program(level: int) -> Callable[..., Any]:
