@@ -17,7 +17,10 @@ are ignored: an approximation that the network corrects, and the density stays n
 """
 
 import warnings
+from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -142,8 +145,8 @@ def _whiten(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.A
 
 # --- Fitting the Gaussian mixture -----------------------------------------------------------------------------------
 #
-# scikit-learn fits it. The likelihood of left-out rows, given their labels, chooses the number of components; for few
-# rows also how far their covariances are shared, and a ridge:
+# The likelihood of the numbers of left-out rows, given all of their labels and given none, chooses the number of
+# components; for few rows also how far their covariances are shared, and a ridge:
 #
 #     covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
 #
@@ -160,6 +163,8 @@ MOST = 20_000  # maximum number of rows to which a mixture is fitted
 GATES = (0.002, 0.999)  # range of the first experts' initial gates
 LEAST_FRAME = 0.02  # minimum initial share of an applicable histogram
 STARTS = 4  # starts of a fit; the best is kept: one in three ends in a bad optimum, and with k-means all may
+LONGEST = 40  # maximum number of iterations of a fit,
+GAIN = 1e-3  # which ends when the mean log-density of a row gains less
 LEAST = 1e-4  # ridge of the mixture for many rows
 LEAST_VARIANCE = 0.05  # minimum eigenvalue of a correlation matrix from pairs
 PAIRS = 1.0  # prior rows of an uncorrelated standard Gaussian
@@ -167,16 +172,27 @@ EVERYWHERE = 0.01  # part of a component's labels that is distributed as in the 
 LEAST_SHARE = 1e-6  # minimum share of a label
 
 
+Raw = tuple[Array, Array, Array]  # weights (C,), means (C, A) and covariances (C, A, A)
+
+
 class MixtureShape(NamedTuple):
-    """The hyperparameters of a mixture: components, the shared part of their covariances, and the ridge."""
+    """The hyperparameters of a mixture.
+
+    Attributes:
+        components: their number.
+        share: the shared part of their covariances.
+        ridge: added to their covariances.
+        whole: whether they are fitted to whole rows, or to the numbers alone.
+    """
 
     components: int
     share: float
     ridge: float
+    whole: bool = False
 
 
 def choose_shape(y: Array, weights: Array, labels: LabelAxes, hold: Array, most: int, seed: int) -> MixtureShape:
-    """Choose the shape with the highest likelihood of the numbers of left-out rows given their labels.
+    """Choose the shape with the highest likelihood of the numbers of left-out rows; see `_log_density`.
 
     Args:
         y: rows (n, A).
@@ -188,7 +204,7 @@ def choose_shape(y: Array, weights: Array, labels: LabelAxes, hold: Array, most:
     """
     with threadpool_limits(1):  # for small matrices, threads only wait for each other
         if len(y) > FEW:
-            return MixtureShape(_choose_count_many(y, weights, labels, most, seed), 0.0, LEAST)
+            return _choose_shape_many(y, weights, labels, most, seed)
         return _choose_shape_few(y, weights, labels, hold, most, seed)
 
 
@@ -198,13 +214,13 @@ def _choose_shape_few(y: Array, weights: Array, labels: LabelAxes, hold: Array, 
     rng = np.random.default_rng([seed, 662607])
     folds = [(drawn(rng, weights - out), np.flatnonzero(out), out[out > 0]) for out in hold]
     for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
-        shares = SHARES if count > 1 else (0.0,)
-        grid = {MixtureShape(count, share, ridge): 0.0 for share in shares for ridge in RIDGES}
+        grid: dict[MixtureShape, float] = defaultdict(float)
         for learn, fold, heavy in folds:
-            raw = _fit_mixture(y[learn], labels, count, seed)
-            for shape in grid:
-                grid[shape] += heavy @ _log_density(y[fold], labels, *_regularise(raw, shape))
-        shape = max(grid, key=lambda shape: grid[shape])
+            for whole, raw in enumerate(_fit_mixtures(y[learn], labels, count, seed)):
+                for share, ridge in product(SHARES if count > 1 else (0.0,), RIDGES):
+                    shape = MixtureShape(count, share, ridge, bool(whole))
+                    grid[shape] += heavy @ _log_density(y[fold], labels, *_regularise(raw, shape))
+        shape = max(grid, key=lambda shape: grid[shape], default=best)
         if grid[shape] > found:
             best, found, fell = shape, grid[shape], 0
         elif (fell := fell + 1) == 2:
@@ -212,19 +228,22 @@ def _choose_shape_few(y: Array, weights: Array, labels: LabelAxes, hold: Array, 
     return best
 
 
-def _choose_count_many(y: Array, weights: Array, labels: LabelAxes, most: int, seed: int) -> int:
+def _choose_shape_many(y: Array, weights: Array, labels: LabelAxes, most: int, seed: int) -> MixtureShape:
     """Return the fewest components whose likelihood of left-out rows of y (n, A) is within one error of the best."""
     rng = np.random.default_rng([seed, 662608])
     order = rng.permutation(len(y))
     fresh, rest = order[: FEW // 2], order[FEW // 2 :]
     learn = rest[drawn(rng, weights[rest], MOST // 2)]
-    counts = [*(count for count in COUNTS if count < most), most]
-    fitted = (_fit_mixture(y[learn], labels, count, seed) for count in counts)
-    found = np.stack([_log_density(y[fresh], labels, *mixture) for mixture in fitted])
+    found = {
+        MixtureShape(count, 0.0, LEAST, bool(whole)): _log_density(y[fresh], labels, *raw)
+        for count in [*(count for count in COUNTS if count < most), most]
+        for whole, raw in enumerate(_fit_mixtures(y[learn], labels, count, seed))
+    }
     mean = partial(np.average, axis=1, weights=weights[fresh])
-    short = found[mean(found).argmax()] - found
+    log_densities = np.stack([*found.values()])
+    short = log_densities[mean(log_densities).argmax()] - log_densities
     error = np.sqrt(mean((short - mean(short)[:, None]) ** 2) / len(fresh))
-    return counts[int((mean(short) <= error).argmax())]
+    return [*found][int((mean(short) <= error).argmax())]
 
 
 def drawn(rng: np.random.Generator, weights: Array, most: int = MOST) -> NDArray[np.int64]:
@@ -236,7 +255,8 @@ def fit_base(y: Array, weights: Array, labels: LabelAxes, shape: MixtureShape, s
     """Fit the mixture with this shape to y (n, A), with sample weights (n,)."""
     y = y[drawn(np.random.default_rng(seed), weights)]
     with threadpool_limits(1):
-        weights_, means, covariances = _regularise(_fit_mixture(y, labels, shape.components, seed), shape)
+        first, *whole = _fit_mixtures(y, labels, shape.components, seed)
+        weights_, means, covariances = _regularise(whole[0] if shape.whole and whole else first, shape)
     return Base(*map(put, (np.log(weights_), means, covariances, *_label_terms(means, labels))))
 
 
@@ -259,11 +279,12 @@ def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base
     return Base(*map(put, (np.zeros(1), mean[None], covariance[None], np.ones(len(mean)), alone, alone)))
 
 
-def _fit_mixture(y: Array, labels: LabelAxes, components: int, seed: int) -> tuple[Array, Array, Array]:
-    """Fit weights (C,), means (C, A) and covariances (C, A, A) to rows y (n, A).
+def _fit_mixtures(y: Array, labels: LabelAxes, components: int, seed: int) -> Iterator[Raw]:
+    """Fit weights (C,), means (C, A) and covariances (C, A, A) to rows y (n, A) by expectation and maximisation.
 
-    The components are fitted to the numbers alone: otherwise they would separate labels instead of describing the
-    numbers. Means and covariances with the labels follow in one step.
+    Yield first the components of the numbers alone, by scikit-learn; then those of whole rows, numbers and labels,
+    which start there, unless they are the same. Components of the numbers can miss groups that only labels tell apart;
+    components of whole rows can separate labels where the numbers have more to tell.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -273,20 +294,35 @@ def _fit_mixture(y: Array, labels: LabelAxes, components: int, seed: int) -> tup
         warnings.simplefilter("ignore", ConvergenceWarning)  # the base need not be optimal
         starts = STARTS if components > 1 else 1
         mixture = GaussianMixture(
-            components, reg_covar=LEAST, max_iter=40, n_init=starts, init_params="k-means++", random_state=seed
+            components, reg_covar=LEAST, max_iter=LONGEST, n_init=starts, init_params="k-means++", random_state=seed
         )
         found = mixture.fit(y[:, :lines])
     if y.shape[1] == lines:
-        return found.weights_, found.means_, found.covariances_
-    share = found.predict_proba(y[:, :lines])  # (n, C)
-    rows = share.sum(axis=0) + np.finfo(float).tiny
-    means = (share.T @ y) / rows[:, None]
-    apart = y - means[:, None]  # (C, n, A)
-    covariances = np.einsum("nc,cni,cnj->cij", share, apart, apart, optimize=True) / rows[:, None, None]
-    return rows / rows.sum(), means, covariances + LEAST * np.eye(y.shape[1])
+        yield found.weights_, found.means_, found.covariances_
+        return
+    share, before = found.predict_proba(y[:, :lines]), -np.inf  # (n, C)
+    for iteration in range(LONGEST):
+        rows = share.sum(axis=0) + np.finfo(float).tiny
+        weights, means = rows / rows.sum(), (share.T @ y) / rows[:, None]
+        apart = y - means[:, None]  # (C, n, A)
+        covariances = np.einsum("nc,cni,cnj->cij", share, apart, apart, optimize=True) / rows[:, None, None]
+        covariances += LEAST * np.eye(y.shape[1])
+        if not iteration:
+            yield weights, means, covariances
+        if components == 1:
+            return
+        _, slopes, offsets = _label_terms(means, labels)
+        log_joint = np.log(weights) + y @ slopes.T + offsets.sum(axis=1)
+        log_joint += _log_normals(y[:, :lines], means[:, :lines], covariances[:, :lines, :lines])
+        log_rows = logsumexp(log_joint, axis=1, keepdims=True)
+        share, now = np.exp(log_joint - log_rows), log_rows.mean()
+        if now - before < GAIN:
+            break
+        before = now
+    yield weights, means, covariances
 
 
-def _regularise(raw: tuple[Array, Array, Array], shape: MixtureShape) -> tuple[Array, Array, Array]:
+def _regularise(raw: Raw, shape: MixtureShape) -> Raw:
     weights, means, covariances = raw
     common = np.einsum("c,cij->ij", weights, covariances)
     ridge = shape.ridge * np.eye(means.shape[1])
@@ -309,15 +345,19 @@ def _label_terms(means: Array, labels: LabelAxes) -> tuple[Array, Array, Array]:
 
 
 def _log_density(y: Array, labels: LabelAxes, weights: Array, means: Array, covariances: Array) -> Array:
-    """Compute the log-density (n,) of the numbers of rows y (n, A) given their labels."""
-    given = slice(y.shape[1] - len(labels.parts), None)
+    """Compute the log-density (n,) of the numbers of rows y (n, A): the mean given all labels and none."""
+    lines = y.shape[1] - len(labels.parts)
+    numbers, given = slice(lines), slice(lines, None)
+    alone = _log_normals(y[:, numbers], means[:, numbers], covariances[:, numbers, numbers])
+    without = np.asarray(logsumexp(np.log(weights) + alone, axis=1))
+    if not len(labels.parts):
+        return without
     _, slopes, offsets = _label_terms(means, labels)
     log_weights = np.log(weights) + y @ slopes.T + offsets.sum(axis=1)
     log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
-    terms = _log_normals(y, means, covariances) - _log_normals(
-        y[:, given], means[:, given], covariances[:, given, given]
-    )
-    return np.asarray(logsumexp(log_weights + terms, axis=1))
+    of_labels = _log_normals(y[:, given], means[:, given], covariances[:, given, given])
+    terms = _log_normals(y, means, covariances) - of_labels
+    return (without + np.asarray(logsumexp(log_weights + terms, axis=1))) / 2
 
 
 def _log_normals(y: Array, means: Array, covariances: Array) -> Array:

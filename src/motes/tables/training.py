@@ -537,7 +537,8 @@ def _fit_mixtures(data: TableRows, layout: Layout, most: int, split: Split, seed
     count = int(data.pieces[whole].sum())
     if count < WHOLE or not len(layout.axes):
         return [base_of_pairs(y, observed, learn) for learn in split.learn]
-    shape = choose_shape(y[whole], data.weights[whole], layout.label_axes, split.hold[:, whole], most, seed)
+    folds = held_out(data, FOLDS, seed).hold[:, whole]
+    shape = choose_shape(y[whole], data.weights[whole], layout.label_axes, folds, most, seed)
     shape = shape._replace(components=max(1, min(shape.components, count // WHOLE)))
     return [fit_base(y[whole], learn[whole], layout.label_axes, shape, seed) for learn in split.learn]
 
