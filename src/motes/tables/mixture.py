@@ -255,8 +255,9 @@ def fit_base(y: Array, weights: Array, labels: LabelAxes, shape: MixtureShape, s
     """Fit the mixture with this shape to y (n, A), with sample weights (n,)."""
     y = y[drawn(np.random.default_rng(seed), weights)]
     with threadpool_limits(1):
-        first, *whole = _fit_mixtures(y, labels, shape.components, seed)
-        weights_, means, covariances = _regularise(whole[0] if shape.whole and whole else first, shape)
+        fits = _fit_mixtures(y, labels, shape.components, seed)
+        raw = next(fits)
+        weights_, means, covariances = _regularise(next(fits, raw) if shape.whole else raw, shape)
     return Base(*map(put, (np.log(weights_), means, covariances, *_label_terms(means, labels))))
 
 

@@ -177,7 +177,8 @@ class MaskedNetwork(eqx.Module):
     def state(self, layout: Layout, rows: EncodedRows, visible: jax.Array, dropout: Dropout | None = None) -> jax.Array:
         """Compute norm(h), (n, H), of rows with the `visible` parts (n, p), with dropout in training."""
         at = layout.loose
-        h = jnp.where(visible[..., None], jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes, self.hidden).sum(1)
+        y = jnp.where(visible, jnp.clip(rows.y, -REACH, REACH), 0.0)
+        h = y @ self.slopes + jnp.where(visible, 0.0, 1.0) @ self.hidden
         if len(at):
             place = layout.offsets[at] + jnp.where(visible[:, at], rows.codes[:, at], 0)
             known = jnp.asarray(layout.free)[place] * visible[:, at]
