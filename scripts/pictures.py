@@ -1,9 +1,12 @@
 """Make the pictures of the README and of docs/*.md, in docs/images: python scripts/pictures.py [NAME ...]"""
 
+import json
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,12 +20,13 @@ from motes.evaluation.sources import source_of
 from motes.plots.chains import Distances, ModelView, evenly
 from motes.plots.curves import rank_curves
 
-OUT = Path(__file__).parents[1] / "docs" / "images"
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "docs" / "images"
 
 
 def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    makers = (film, guidance, posterior, predicted, pairs, diagnoses, card)
+    makers = (film, guidance, posterior, predicted, pairs, diagnoses, card, panel)
     for make in makers:
         if not names or make.__name__ in names:
             make()
@@ -148,6 +152,46 @@ def pairs() -> None:
     names = ("species", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
     ours, theirs = ({name: rows[name] for name in names} for rows in (synthetic, real))
     plots.pairs(ours, theirs, title=f"{len(synthetic)} synthetic rows", style="dark").savefig(OUT / "pairs.png")
+
+
+# Title of a plot, where its line stands, whether its scale is logarithmic, and the figure of one seed of
+# `benchmarks/panel.py`.
+PANEL_PLOTS: tuple[tuple[str, float, bool, Callable[[dict[str, Any]], float]], ...] = (
+    ("whole rows\nAUC of trees", 0.5, False, lambda one: one["auc"]),
+    ("worst pair\nAUC of trees", 0.5, False, lambda one: max(one["pairs"].values())),
+    ("regressions\nstandard errors", 1.0, True, lambda one: one["conclusions"]),
+    ("95 % intervals\ncover, %", 95.0, False, lambda one: 100 * one["covered"]),
+    ("worst mean\nerror, %", 3.0, True, lambda one: 100 * abs(one["mean"]["worst"])),
+    ("worst sd\nerror, %", 10.0, True, lambda one: 100 * abs(one["sd"]["worst"])),
+)
+
+
+def panel() -> None:
+    """Figures of the tables of the panel, a row for each: a dot for a seed of each method, from its benchmark."""
+    tables = json.loads((ROOT / "benchmarks" / "results" / "panel.json").read_text())["tables"]
+    colors = {"real rows": "#9a9a9a", "CART": "#2f7fd0", "motes": "#c8541a"}
+    names = sorted(tables, key=lambda name: -np.mean([one["auc"] for one in tables[name]["motes"].values()]))
+    figure = plt.figure(figsize=(8, 1.4 + 0.24 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(PANEL_PLOTS), sharey=True)
+    for ax, (title, line, logarithmic, value) in zip(axes, PANEL_PLOTS, strict=True):
+        ax.axvline(line, color="#444444", linewidth=0.8)
+        for method, color in colors.items():
+            found = [(value(one), row) for row, name in enumerate(names) for one in tables[name][method].values()]
+            x, rows = zip(*found, strict=True)
+            ax.scatter(x, rows, s=18, color=color, alpha=0.8, linewidth=0, label=method)
+        if logarithmic:  # a few figures are many times the others
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter("")
+        ax.set_title(title, size=8.5)
+        ax.set_yticks(range(len(names)), names)
+        ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        ax.set_axisbelow(True)
+        ax.tick_params(labelsize=8, length=0)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+    axes[0].set_ylim(-0.6, len(names) - 0.4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(OUT / "panel.png", dpi=160, facecolor="white")
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:

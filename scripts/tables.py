@@ -374,6 +374,19 @@ def coverage_ideal(data: dict[str, Any]) -> Rows:
             yield name, estimate, *covers, f"{found['width']:.2f}"
 
 
+@table("panel.json")
+def panel(data: dict[str, Any]) -> Rows:
+    yield "table", "whole rows: AUC", "worst pair: AUC", "regressions: standard errors", "nats", "CPU seconds"
+    order = "motes", "CART", "real rows"
+    for name, one in sorted(data["tables"].items(), key=lambda item: item[0].lower()):
+        of = lambda figure, method, one=one: mean(map(figure, one[method].values()))
+        each = lambda figure, of=of: "{:.3f} ({:.3f}, {:.3f})".format(*(of(figure, method) for method in order))
+        errors = "{:.1f} ({:.1f}, {:.1f})".format(*(of(lambda seed: seed["conclusions"], method) for method in order))
+        nats, seconds = (of(lambda seed, key=key: seed[key], "motes") for key in ("nats", "fit_cpu"))
+        pair = each(lambda seed: max(seed["pairs"].values()))
+        yield name, each(lambda seed: seed["auc"]), pair, errors, f"{nats:.2f}", f"{seconds:.0f}"
+
+
 @table("small_tables.json")
 def small_tables(data: dict[str, Any]) -> Rows:
     yield "CPU seconds of `motes train`", "cold cache of programs", "warm cache"
