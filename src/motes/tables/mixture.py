@@ -216,7 +216,7 @@ def _choose_shape_few(y: Array, weights: Array, labels: LabelAxes, hold: Array, 
     for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
         grid: dict[MixtureShape, float] = defaultdict(float)
         for learn, fold, heavy in folds:
-            for whole, raw in enumerate(_fit_mixtures(y[learn], labels, count, seed)):
+            for whole, raw in enumerate(_fit_components(y[learn], labels, count, seed)):
                 for share, ridge in product(SHARES if count > 1 else (0.0,), RIDGES):
                     shape = MixtureShape(count, share, ridge, bool(whole))
                     grid[shape] += heavy @ _log_density(y[fold], labels, *_regularise(raw, shape))
@@ -237,7 +237,7 @@ def _choose_shape_many(y: Array, weights: Array, labels: LabelAxes, most: int, s
     found = {
         MixtureShape(count, 0.0, LEAST, bool(whole)): _log_density(y[fresh], labels, *raw)
         for count in [*(count for count in COUNTS if count < most), most]
-        for whole, raw in enumerate(_fit_mixtures(y[learn], labels, count, seed))
+        for whole, raw in enumerate(_fit_components(y[learn], labels, count, seed))
     }
     mean = partial(np.average, axis=1, weights=weights[fresh])
     log_densities = np.stack([*found.values()])
@@ -255,7 +255,7 @@ def fit_base(y: Array, weights: Array, labels: LabelAxes, shape: MixtureShape, s
     """Fit the mixture with this shape to y (n, A), with sample weights (n,)."""
     y = y[drawn(np.random.default_rng(seed), weights)]
     with threadpool_limits(1):
-        fits = _fit_mixtures(y, labels, shape.components, seed)
+        fits = _fit_components(y, labels, shape.components, seed)
         raw = next(fits)
         weights_, means, covariances = _regularise(next(fits, raw) if shape.whole else raw, shape)
     return Base(*map(put, (np.log(weights_), means, covariances, *_label_terms(means, labels))))
@@ -280,11 +280,11 @@ def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base
     return Base(*map(put, (np.zeros(1), mean[None], covariance[None], np.ones(len(mean)), alone, alone)))
 
 
-def _fit_mixtures(y: Array, labels: LabelAxes, components: int, seed: int) -> Iterator[Raw]:
+def _fit_components(y: Array, labels: LabelAxes, components: int, seed: int) -> Iterator[Raw]:
     """Fit weights (C,), means (C, A) and covariances (C, A, A) to rows y (n, A) by expectation and maximisation.
 
-    Yield first the components of the numbers alone, by scikit-learn; then those of whole rows, numbers and labels,
-    which start there, unless they are the same. Components of the numbers can miss groups that only labels tell apart;
+    Yield first the components of the numbers alone, by scikit-learn; then, if there are several and some labels, the
+    components of whole rows, which start there. Components of the numbers can miss groups that only labels tell apart;
     components of whole rows can separate labels where the numbers have more to tell.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -312,8 +312,7 @@ def _fit_mixtures(y: Array, labels: LabelAxes, components: int, seed: int) -> It
             yield weights, means, covariances
         if components == 1:
             return
-        _, slopes, offsets = _label_terms(means, labels)
-        log_joint = np.log(weights) + y @ slopes.T + offsets.sum(axis=1)
+        log_joint = _log_weights(y, labels, weights, means)
         log_joint += _log_normals(y[:, :lines], means[:, :lines], covariances[:, :lines, :lines])
         log_rows = logsumexp(log_joint, axis=1, keepdims=True)
         share, now = np.exp(log_joint - log_rows), log_rows.mean()
@@ -345,6 +344,12 @@ def _label_terms(means: Array, labels: LabelAxes) -> tuple[Array, Array, Array]:
     return (np.arange(means.shape[1]) < lines) * 1.0, np.hstack([none, slopes]), np.hstack([none, offsets])
 
 
+def _log_weights(y: Array, labels: LabelAxes, weights: Array, means: Array) -> Array:
+    """Compute log w_c p_c(labels) of the labels of rows y (n, A), (n, C)."""
+    _, slopes, offsets = _label_terms(means, labels)
+    return np.asarray(np.log(weights) + y @ slopes.T + offsets.sum(axis=1))
+
+
 def _log_density(y: Array, labels: LabelAxes, weights: Array, means: Array, covariances: Array) -> Array:
     """Compute the log-density (n,) of the numbers of rows y (n, A): the mean given all labels and none."""
     lines = y.shape[1] - len(labels.parts)
@@ -353,8 +358,7 @@ def _log_density(y: Array, labels: LabelAxes, weights: Array, means: Array, cova
     without = np.asarray(logsumexp(np.log(weights) + alone, axis=1))
     if not len(labels.parts):
         return without
-    _, slopes, offsets = _label_terms(means, labels)
-    log_weights = np.log(weights) + y @ slopes.T + offsets.sum(axis=1)
+    log_weights = _log_weights(y, labels, weights, means)
     log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
     of_labels = _log_normals(y[:, given], means[:, given], covariances[:, given, given])
     terms = _log_normals(y, means, covariances) - of_labels
