@@ -310,7 +310,8 @@ def rank_curves(
     ax.axhspan(-half, half, color=look.muted, alpha=0.18, linewidth=0)
     ax.axhline(0.0, color=look.muted, linewidth=0.8)
     for j, (name, values) in enumerate(ranks.items()):
-        share = np.append(0, np.cumsum(np.bincount(values, minlength=draws + 1))) / len(np.asarray(values))
+        counts = np.bincount(np.asarray(values), minlength=draws + 1)
+        share = np.append(0, np.cumsum(counts)) / len(np.asarray(values))
         again, colour = divmod(j, len(look.classes))
         stroke = _STROKES[again % len(_STROKES)]
         ax.plot(place, share - place, color=look.classes[colour], linestyle=stroke, linewidth=1.6, label=name)

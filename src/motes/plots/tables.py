@@ -307,10 +307,10 @@ class _Scale:
             self.limits = (-0.5, len(self.labels) - 0.5 + bool(self.others))
             return
         numbers = self.numbers(every)
-        low, high = numbers.min(), numbers.max()
+        low, high = float(numbers.min()), float(numbers.max())
         inner = np.quantile(numbers, INSIDE)
         if np.ptp(inner) > 0 and high - low > STRETCH * np.ptp(inner):
-            low, high = inner
+            low, high = map(float, inner)
         if mark is not None:
             low, high = min(low, mark), max(high, mark)
         room = 0.04 * (high - low) or 0.5

@@ -873,7 +873,7 @@ def _check_relatives(schema: Schema) -> None:
         weights = len(relative.weights) == len(relative.others) and bool(
             np.isfinite([*relative.weights, relative.gain]).all()
         )
-        require(fine and abs(masses.sum() - 1) < SUM and weights, "the cells of a histogram")
+        require(fine and bool(abs(masses.sum() - 1) < SUM) and weights, "the cells of a histogram")
 
 
 def _check_round_trip(schema: Schema) -> Encoded:
