@@ -102,7 +102,8 @@ def of_arrow(array: Any, column: str, name: str, kind: Any = None) -> Series:
     if types.is_date(array.type) or types.is_timestamp(array.type):
         unit = "D" if types.is_date32(array.type) else "ms" if types.is_date(array.type) else array.type.unit
         ticks = _to_numbers(array.cast(pa.int32()) if unit == "D" else array, pa.int64())
-        dates = np.where(gone, np.datetime64("NaT"), ticks.astype(f"M8[{unit}]"))
+        dates = ticks.astype(f"M8[{unit}]")
+        dates[gone] = "NaT"
         return replace(of_values(dates, column, name), days=types.is_date(array.type))
     if types.is_dictionary(array.type) or "string" in str(array.type):
         return _convert_text(array, gone, column, name)
