@@ -254,3 +254,47 @@ def test_what_follows_comes_after_that_from_which_it_follows(data):
     assert order_of(entropies, units).tolist() == [0, 1, 2]
     assert order_of(entropies, units, {0: [2]}).tolist() == [2, 0, 1]
     assert order_of(entropies, units, {0: [2], 2: [0]}).tolist() == [2, 0, 1]
+
+
+# --- rare labels, which share a token -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cities():
+    """Rows of 900 cities, half of them with one or two rows, and the state of each."""
+    rng, many = np.random.default_rng(3), 900
+    share = 1 / np.arange(1, many + 1)
+    city = np.append(np.arange(many), rng.choice(many, 1200, p=share / share.sum()))
+    state = rng.integers(0, 8, many)
+    frame = pd.DataFrame({"city": [f"city {k}" for k in city], "state": [f"state {state[k]}" for k in city]})
+    model = fit_table(frame.assign(size=rng.integers(0, 3, len(frame))), changes=TINY, seed=0)
+    return model, frame, dict(zip(frame.city, frame.state, strict=True))
+
+
+def test_rare_labels_keep_what_follows_from_them(cities):
+    model, frame, state_of = cities
+    rare = frame.city.value_counts().loc[lambda rows: rows <= 2].index
+    assert "state follows from city" in model.schema.related
+    one, two = rare[0], next(city for city in rare if state_of[city] != state_of[rare[0]])
+    given = ({}, {"city": one}, {"city": {one, two}}, {"state": "state 3"})
+    for rows in (model.sample(500, given=some, seed=1) for some in given):
+        assert [state_of[city] for city in rows["city"]] == list(rows["state"])
+    drawn = model.sample(5000, seed=2)
+    share = frame.city.isin(rare).mean()
+    assert np.isin(drawn["city"], rare).mean() == pytest.approx(share, abs=0.05)  # TINY does not calibrate
+    known = frame[frame.city.isin(rare)].assign(size=1)[:100]
+    for column in ("city", "state"):
+        filled = model.impute(known.assign(**{column: None}))
+        assert [state_of[city] for city in filled["city"]] == list(filled["state"])
+
+
+def test_the_probabilities_of_rare_labels_sum_to_one_given_what_follows(cities):
+    model, _, state_of = cities
+    every = pd.DataFrame(
+        [(city, f"state {k}", 1) for city in state_of for k in range(8)], columns=["city", "state", "size"]
+    )
+    p = np.exp(model.score_samples(every)).reshape(-1, 8)
+    alone = np.exp(model.score_samples(pd.DataFrame({"city": [None], "state": [None], "size": [1]})))
+    assert p.sum() == pytest.approx(alone[0], rel=1e-3)  # the constant of the rules is estimated from drawn rows
+    own = [int(state[6:]) for state in state_of.values()]
+    assert p[np.arange(len(own)), own].sum() > 0.99 * p.sum()

@@ -556,7 +556,9 @@ class Linker:
             known = np.logical_and.reduce([self._is_known(i, codes, visible) for i in others])
             if isinstance(relation, Dependency):
                 decides = codes[:, others[0]]
-                known &= decides < len(relation.codes)  # the others are rare labels that share a token
+                known &= decides < len(
+                    self._kind(others[0]).own_labels
+                )  # the others are rare labels that share a token
                 follows = np.where(known, relation.codes[np.where(known, decides, 0)], -1)
                 yield Derived(np.maximum(follows, 0), np.zeros(len(codes)), follows.astype(float), follows >= 0)
                 continue

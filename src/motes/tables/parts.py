@@ -284,9 +284,9 @@ class Restriction:
         """Return the allowed share of each token, (K,), if a token stands for several labels; None for all of each."""
         return None
 
-    def narrowed(self, codes: Codes, u: Array) -> Array:
-        """Map uniform numbers (n,) so that `decode` chooses only allowed labels for the tokens (n,)."""
-        return u
+    def among(self, weights: Array) -> Array:
+        """Return the weights of the labels that share a token, (..., l), with 0 for labels that are not allowed."""
+        return weights
 
 
 @dataclass(frozen=True)
@@ -327,5 +327,5 @@ class WithMissing(Restriction):
         inner = self.inner.shares()
         return None if inner is None else np.append(inner, 0.0)
 
-    def narrowed(self, codes: Codes, u: Array) -> Array:
-        return self.inner.narrowed(codes, u)
+    def among(self, weights: Array) -> Array:
+        return self.inner.among(weights)

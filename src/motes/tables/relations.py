@@ -491,7 +491,8 @@ class Dependency:
     Attributes:
         given: the column a.
         column: the column b, which follows from a.
-        codes: (K_a,), f: the token of b for each token of a; -1 outside the domain.
+        codes: (l,), f: the token of b for each label of a; -1 outside the domain. If all labels with a token of their
+            own are in the domain, so are the rare ones, which share a token.
         rows: number of training rows with a label in the domain.
         broken: number of these rows with another label of b.
         total: number of all training rows.
@@ -589,6 +590,8 @@ def _rules_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[tuple[Depende
     found = [one for one in made if one is not None]
     dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows), lambda one: one.targets))
     domains = {one.columns: one.codes >= 0 for one in dependencies if one.shares[0] <= BROKEN}
+    labels = {kind.column: kind for kind in some}
+    dependencies = tuple(_with_rare_labels(one, frame, labels[one.given], codes[one.column]) for one in dependencies)
     few = [kind for kind in kinds if kind.measure == "number" and _few_numbers(kind) is not None]
     codes |= {kind.column: _encode_labels(frame, kind) for kind in few}
     exclusions = (
@@ -668,6 +671,31 @@ def _find_dependency(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.int
     everywhere = bool((domain | (counts.sum(1) == 0)).all())
     words = _describe_dependency(a, b, codes, everywhere) + (" in nearly all rows" if broken else "")
     return Dependency(a.column, b.column, codes, rows, broken, len(order), words)
+
+
+def _with_rare_labels(dependency: Dependency, frame: Frame, kind: Kind, y: Codes) -> Dependency:
+    """Return a dependency on all labels with a token of their own with the rare labels in its domain as well.
+
+    Args:
+        dependency: the dependency, found without rows with rare labels.
+        frame: n training rows.
+        kind: the kind of the column from which the other one follows.
+        y: (n,), tokens of the other one; -1 if the entry is missing or a rare label.
+    """
+    own, series = len(kind.own_labels), frame.columns[dependency.given]
+    x = np.full(len(frame), -1)
+    x[~series.missing] = kind.read(series, "the data")
+    pairs, counts = np.unique(np.stack([x, y])[:, (x >= own) & (y >= 0)], axis=1, return_counts=True)
+    if not pairs.size or (dependency.codes < 0).any():
+        return dependency
+    first = np.argsort(-counts, kind="stable")  # the most frequent pair of each label decides
+    rare, place = np.unique(pairs[0][first], return_index=True)
+    codes = np.append(dependency.codes, np.full(rare.max() + 1 - own, -1, np.int32))
+    codes[rare] = pairs[1][first][place]
+    rows, obeying = int(counts.sum()), int(counts[first][place].sum())
+    return replace(
+        dependency, codes=codes, rows=dependency.rows + rows, broken=dependency.broken + rows - obeying
+    )  # fmt: skip
 
 
 def _count_pairs(x: Codes, y: Codes, rows: NDArray[np.integer], k: int, m: int) -> NDArray[np.int64]:

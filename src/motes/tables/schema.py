@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
+from motes.tables.kinds.labels import Categorical
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Exclusion, Inequality, MissingPatterns, Relation, Rule, find_relations
 from motes.tables.relative import GroupMeans, Relative, find_relatives
@@ -531,7 +532,7 @@ class Schema:
         n, p = len(frame), len(self.parts)
         codes, observed = np.zeros((n, p), np.int32), np.zeros((n, p), bool)
         fields = {field: np.zeros((n, p)) for field in FIELDS}
-        other = self._find_other_values(frame, name, refuse=unseen == "refuse")
+        other, rare = self._find_other_values(frame, name, refuse=unseen == "refuse"), {}
         for kind in self.kinds:
             series, at = frame.columns[kind.column], self._slices[kind.column]
             if self.parts[at.start].missing:
@@ -540,7 +541,10 @@ class Schema:
             if series.missing.all():  # a column without an observed entry has no type
                 continue
             here = np.flatnonzero(~series.missing)
-            entries = kind.encode(kind.read(series, name))
+            values = kind.read(series, name)
+            entries = kind.encode(values)
+            if isinstance(kind, Categorical) and (values >= kind.own).any():
+                rare[kind.column] = here, values
             strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
             if unseen == "refuse" and strange.any():
                 row = int(here[strange.argmax()])
@@ -549,7 +553,59 @@ class Schema:
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
                     fields[field][here, j] = getattr(part, field)
+        for column, (here, values) in rare.items():
+            labels, (at, kind) = np.zeros(n, np.int64), (self._slices[column].start, self.kind_of(column))
+            assert isinstance(kind, Categorical)
+            labels[here] = values - kind.own
+            for some, shares in self.rare_labels(kind, codes, observed):
+                fields["log_unit"][some, at] = np.log(shares[labels[some]])
         return Encoded(codes, observed, **fields, other=other)
+
+    def rare_labels(
+        self, kind: Categorical, codes: NDArray[np.int32], observed: Mask | None = None
+    ) -> Iterator[tuple[NDArray[np.intp], Array]]:
+        """Yield the probabilities of the labels that share a token, given the columns that follow from them.
+
+            p(label | token, columns b) ~ rows of the label  product over b of (1 if b follows from it, else epsilon_b)
+
+        with the odds epsilon_b against the dependency in the training rows. Missing entries and rare b say nothing.
+
+        Args:
+            kind: the kind of a column of labels.
+            codes: (n, p), tokens of the rows.
+            observed: (n, p), which entries are observed; None for all.
+
+        Yields:
+            Rows in which the column has this token, alike in the columns that follow, and the probabilities (l,).
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> cities = [f"city {k}" for k in range(300)]  # a third of them has four rows, the others have one
+            >>> table = {"city": cities + 3 * cities[:100]}
+            >>> schema = Schema.fit(table, {"city": "categorical"})
+            >>> rows, shares = next(schema.rare_labels(schema.kinds[0], schema.encode(table).codes))
+            >>> len(rows), len(shares)
+            (200, 200)
+        """
+        at = self._slices[kind.column].start
+        shared = codes[:, at] == kind.own
+        rows = np.flatnonzero(shared if observed is None else shared & observed[:, at])
+        follows = [one for one in self.dependencies if one.given == kind.column and len(one.codes) > kind.own]
+        if not len(rows) or kind.own == len(kind.labels):
+            return
+        values = np.full((len(rows), len(follows)), -1)
+        for k, one in enumerate(follows):
+            j = self._slices[one.column].start
+            known = codes[rows, j] < len(self.kind_of(one.column).own_labels)
+            values[:, k] = np.where(known if observed is None else known & observed[rows, j], codes[rows, j], -1)
+        cases, case = np.unique(values, axis=0, return_inverse=True)
+        for k, tokens in enumerate(cases):
+            weights = np.array(kind.counts[kind.own :], np.float64)
+            for one, token in zip(follows, tokens, strict=True):
+                of_labels = np.append(one.codes[kind.own :], np.full(len(kind.labels) - len(one.codes), -1))
+                if token >= 0:
+                    weights *= np.where((of_labels < 0) | (of_labels == token), 1.0, 1 / one.share - 1)
+            yield rows[case.ravel() == k], weights / weights.sum()
 
     def valued(self, encoded: Encoded) -> Mask:
         """Return which encoded entries have a value, (n, p): those observed and not missing.

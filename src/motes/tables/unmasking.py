@@ -22,6 +22,7 @@ from scipy.special import log_ndtr, ndtri_exp
 from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
+from motes.tables.kinds.labels import Categorical
 from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone
 from motes.tables.parts import Array, Encoded, Mask, Restriction
@@ -708,8 +709,16 @@ def draw_block(
                 log_within = np.where(solved.here & ~gone, log_present, log_within)
                 log_present = np.zeros(n)
             log_weights[hidden] += log_within[hidden]
-            if restriction.shares() is not None:
-                u[hidden, j] = restriction.narrowed(rows.codes[:, j], u[:, j])[hidden]
+    for kind in schema.kinds:  # labels that share a token, once all that follows from them is known
+        if not isinstance(kind, Categorical) or kind.own == len(kind.labels):
+            continue
+        j, restriction = schema.parts_of(kind.column).start, conditions.get(kind.column, Restriction())
+        usual = restriction.among(kind.counts[kind.own :]).sum() / kind.counts[kind.own :].sum()
+        for some, shares in schema.rare_labels(kind, rows.codes):
+            allowed = restriction.among(shares)
+            if usual > 0:
+                u[some, j] = kind.select_rare(u[some, j], allowed)
+                log_weights[some] += np.log(allowed.sum() / usual)
     for column, restriction in conditions.items():
         at = schema.parts_of(column)
         log_weights = np.where(restriction.holds(rows.codes[:, at], rows.y[:, at]), log_weights, -np.inf)

@@ -125,6 +125,13 @@ class Categorical(Kind):
             places[rare] = self.own + np.minimum(chosen, len(upto) - 1)
         return places
 
+    def select_rare(self, u: Array, weights: Array) -> Array:
+        """Map uniform numbers (n,) so that `decode` selects rare labels in proportion to `weights` (l - own,)."""
+        upto, rare = np.cumsum(weights), self.counts[self.own :]
+        place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(weights)[-1])
+        middle = (np.cumsum(rare) - rare / 2) / rare.sum()  # of the interval that `decode` maps to each label
+        return np.asarray(middle[place])
+
     def series(self, values: Values, missing: Mask) -> Series:
         if self.type != "label":  # numbers treated as labels
             dtype = {"truth": np.bool_, "whole": np.int64}.get(self.type, np.float64)
@@ -216,14 +223,8 @@ class SomeLabels(Restriction):
     def holds(self, codes: Codes, y: Array) -> Mask:
         return self.shares()[codes[:, 0]] > 0
 
-    def narrowed(self, codes: Codes, u: Array) -> Array:
-        chosen, rare = self.chosen[self.kind.own :], self.kind.counts[self.kind.own :]
-        if not chosen.any():
-            return u
-        upto = np.cumsum(rare * chosen)
-        place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(chosen)[-1])
-        middle = (np.cumsum(rare) - rare / 2) / rare.sum()  # of the interval that `decode` maps to each label
-        return np.where(codes == self.kind.own, middle[place], u)
+    def among(self, weights: Array) -> Array:
+        return weights * self.chosen[self.kind.own :]
 
 
 def _find_near_duplicates(labels: Sequence[Label]) -> str | None:
