@@ -535,6 +535,7 @@ def test_a_wide_text_takes_time_in_proportion_to_its_columns(file):
     assert seconds[1] < 8 * seconds[0]
 
 
+@pytest.mark.slow
 def test_a_code_at_the_end_of_a_column_of_numbers_costs_little(file):
     """The least CPU seconds with and without a code: 1.5 to 4.3 times as many; 13 where each number is parsed."""
     seconds = []

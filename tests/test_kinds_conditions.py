@@ -174,11 +174,14 @@ def test_some_of_the_rare_labels_keep_their_shares():
     assert np.isclose((schema.parts[0].masses * shares).sum(), p.sum())
     n = 20_000
     kind = schema.kinds[0]
-    u = kind.select_rare(np.random.default_rng(3).random(n), restriction.among(kind.counts[kind.own :]))[:, None]
+    u = kind.select_rare(np.random.default_rng(3).random(n), restriction.among(kind.rare_rows))[:, None]
     made = pd.Series(schema.decode(np.full((n, 1), 200), np.zeros((n, 1)), u).columns["a"].cells())
     share = made.value_counts(normalize=True)
     assert set(share.index) == {"l210", "l290", "l291"}
     assert abs(share["l210"] - 0.5) < Z * 0.5 / np.sqrt(n)
+    (rows, of_rare), *others = schema.rare_labels(kind, np.array([[0], [200], [3], [200]], np.int32))
+    assert rows.tolist() == [1, 3] and not others  # other labels need no choice
+    np.testing.assert_allclose(of_rare, kind.rare_rows / 160)
 
 
 # --- from what is given ---------------------------------------------------------------------------------------------

@@ -298,3 +298,14 @@ def test_the_probabilities_of_rare_labels_sum_to_one_given_what_follows(cities):
     assert p.sum() == pytest.approx(alone[0], rel=1e-3)  # the constant of the rules is estimated from drawn rows
     own = [int(state[6:]) for state in state_of.values()]
     assert p[np.arange(len(own)), own].sum() > 0.99 * p.sum()
+
+
+def test_rare_labels_that_break_a_dependency_are_said_and_kept_as_they_are(cities):
+    _, frame, _ = cities
+    places = frame.index[frame.city == frame.city.value_counts().loc[lambda rows: rows == 2].index[0]]
+    odd = frame.assign(state=np.where(frame.index == places[0], "state 9", frame.state))
+    (found,) = Schema.fit(odd).dependencies
+    assert found.words == "state follows from city in nearly all rows" and found.broken == 1 and found.rows == len(odd)
+    rare = frame.city.map(frame.city.value_counts()) == 2
+    strange = frame.assign(state=np.where(rare & ~frame.city.duplicated(), "state 9", frame.state))
+    assert "state follows from city" in Schema.fit(strange).related  # a rule of frequent labels stays one

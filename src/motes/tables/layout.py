@@ -555,10 +555,8 @@ class Linker:
             others = self._others(j, relation)
             known = np.logical_and.reduce([self._is_known(i, codes, visible) for i in others])
             if isinstance(relation, Dependency):
-                decides = codes[:, others[0]]
-                known &= decides < len(
-                    self._kind(others[0]).own_labels
-                )  # the others are rare labels that share a token
+                decides, own = codes[:, others[0]], len(self._kind(others[0]).own_labels)
+                known &= decides < own  # the others are rare labels that share a token
                 follows = np.where(known, relation.codes[np.where(known, decides, 0)], -1)
                 yield Derived(np.maximum(follows, 0), np.zeros(len(codes)), follows.astype(float), follows >= 0)
                 continue

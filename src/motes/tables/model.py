@@ -845,9 +845,9 @@ def _check_relations(schema: Schema) -> None:
             fits = codes.ndim == 2 and codes.shape[1] == 2 and bool(((codes >= 0) & (codes < counts)).all())
             require(fits and len(codes) > 0, "the pairs of an exclusion")
         else:
-            codes, labels = rule.codes, len(columns[0].outcomes)
-            inside = codes.ndim == 1 and len(codes) <= labels and codes.min(initial=-1) >= -1
-            inside &= codes.max(initial=-1) < len(columns[1].own_labels)
+            given, column = len(columns[0].own_labels) + len(columns[0].rare_rows), len(columns[1].own_labels)
+            codes = rule.codes
+            inside = codes.ndim == 1 and len(codes) <= given and ((codes >= -1) & (codes < column)).all()
             fits = 0 <= rule.broken <= rule.rows <= rule.total > 0
             require(bool(inside) and fits, "the codes of a dependency")
 

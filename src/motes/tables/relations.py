@@ -474,6 +474,7 @@ def extrapolate_rows(gap: Array) -> tuple[float, float]:
 DEPENDENCY_ROWS = 100_000  # rows that are searched for dependencies; candidates are checked on all rows
 LARGEST = 2_000_000  # maximum number of pairs of labels of two columns
 EXCEPTIONS = 12.0  # minimum number of labels that would occur with several others by chance, when none does
+NEARLY = " in nearly all rows"  # ends the words of a dependency with exceptions
 SURE = 20.0  # minimum nats by which chance would make one label's rows unlikely
 ROWS = 10  # minimum number of rows of one label
 ABSENT = 20.0  # minimum number of rows expected by chance of a pair that no row has
@@ -590,8 +591,11 @@ def _rules_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[tuple[Depende
     found = [one for one in made if one is not None]
     dependencies = tuple(few_of_each(sorted(found, key=lambda one: -one.rows), lambda one: one.targets))
     domains = {one.columns: one.codes >= 0 for one in dependencies if one.shares[0] <= BROKEN}
-    labels = {kind.column: kind for kind in some}
-    dependencies = tuple(_with_rare_labels(one, frame, labels[one.given], codes[one.column]) for one in dependencies)
+    labels = {kind.column: kind for kind in some if len(kind.rare_rows)}
+    dependencies = tuple(
+        _with_rare_labels(one, frame, labels[one.given], codes[one.column]) if one.given in labels else one
+        for one in dependencies
+    )
     few = [kind for kind in kinds if kind.measure == "number" and _few_numbers(kind) is not None]
     codes |= {kind.column: _encode_labels(frame, kind) for kind in few}
     exclusions = (
@@ -669,12 +673,14 @@ def _find_dependency(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.int
     broken = rows - int(counts[domain].max(axis=1).sum())
     codes = np.where(domain, counts.argmax(axis=1), -1).astype(np.int32)
     everywhere = bool((domain | (counts.sum(1) == 0)).all())
-    words = _describe_dependency(a, b, codes, everywhere) + (" in nearly all rows" if broken else "")
+    words = _describe_dependency(a, b, codes, everywhere) + (NEARLY if broken else "")
     return Dependency(a.column, b.column, codes, rows, broken, len(order), words)
 
 
 def _with_rare_labels(dependency: Dependency, frame: Frame, kind: Kind, y: Codes) -> Dependency:
     """Return a dependency on all labels with a token of their own with the rare labels in its domain as well.
+
+    The domain stays as it is if so many rows with rare labels break the dependency that it would be no rule any more.
 
     Args:
         dependency: the dependency, found without rows with rare labels.
@@ -690,12 +696,13 @@ def _with_rare_labels(dependency: Dependency, frame: Frame, kind: Kind, y: Codes
         return dependency
     first = np.argsort(-counts, kind="stable")  # the most frequent pair of each label decides
     rare, place = np.unique(pairs[0][first], return_index=True)
-    codes = np.append(dependency.codes, np.full(rare.max() + 1 - own, -1, np.int32))
+    codes = np.append(dependency.codes, np.full(len(kind.rare_rows), -1, np.int32))
     codes[rare] = pairs[1][first][place]
-    rows, obeying = int(counts.sum()), int(counts[first][place].sum())
-    return replace(
-        dependency, codes=codes, rows=dependency.rows + rows, broken=dependency.broken + rows - obeying
-    )  # fmt: skip
+    rows = dependency.rows + int(counts.sum())
+    broken = dependency.broken + int(counts.sum() - counts[first][place].sum())
+    words = dependency.words + (NEARLY if broken and not dependency.broken else "")
+    wider = replace(dependency, codes=codes, rows=rows, broken=broken, words=words)
+    return dependency if wider.shares[0] > BROKEN >= dependency.shares[0] else wider
 
 
 def _count_pairs(x: Codes, y: Codes, rows: NDArray[np.integer], k: int, m: int) -> NDArray[np.int64]:

@@ -25,7 +25,6 @@ from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
-from motes.tables.kinds.labels import Categorical
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Exclusion, Inequality, MissingPatterns, Relation, Rule, find_relations
 from motes.tables.relative import GroupMeans, Relative, find_relatives
@@ -532,7 +531,8 @@ class Schema:
         n, p = len(frame), len(self.parts)
         codes, observed = np.zeros((n, p), np.int32), np.zeros((n, p), bool)
         fields = {field: np.zeros((n, p)) for field in FIELDS}
-        other, rare = self._find_other_values(frame, name, refuse=unseen == "refuse"), {}
+        other = self._find_other_values(frame, name, refuse=unseen == "refuse")
+        labels: dict[str, NDArray[np.int64]] = {}
         for kind in self.kinds:
             series, at = frame.columns[kind.column], self._slices[kind.column]
             if self.parts[at.start].missing:
@@ -543,8 +543,9 @@ class Schema:
             here = np.flatnonzero(~series.missing)
             values = kind.read(series, name)
             entries = kind.encode(values)
-            if isinstance(kind, Categorical) and (values >= kind.own).any():
-                rare[kind.column] = here, values
+            if kind.column in self._rare_followers:
+                labels[kind.column] = np.full(n, IMPOSSIBLE)
+                labels[kind.column][here] = values
             strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
             if unseen == "refuse" and strange.any():
                 row = int(here[strange.argmax()])
@@ -553,16 +554,14 @@ class Schema:
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
                     fields[field][here, j] = getattr(part, field)
-        for column, (here, values) in rare.items():
-            labels, (at, kind) = np.zeros(n, np.int64), (self._slices[column].start, self.kind_of(column))
-            assert isinstance(kind, Categorical)
-            labels[here] = values - kind.own
-            for some, shares in self.rare_labels(kind, codes, observed):
-                fields["log_unit"][some, at] = np.log(shares[labels[some]])
+        for column, places in labels.items():
+            kind, at = self.kind_of(column), self._slices[column].start
+            for rows, shares in self.rare_labels(kind, codes, observed):
+                fields["log_unit"][rows, at] = np.log(shares[places[rows] - len(kind.own_labels)])
         return Encoded(codes, observed, **fields, other=other)
 
     def rare_labels(
-        self, kind: Categorical, codes: NDArray[np.int32], observed: Mask | None = None
+        self, kind: Kind, codes: NDArray[np.int32], observed: Mask | None = None
     ) -> Iterator[tuple[NDArray[np.intp], Array]]:
         """Yield the probabilities of the labels that share a token, given the columns that follow from them.
 
@@ -587,25 +586,32 @@ class Schema:
             >>> len(rows), len(shares)
             (200, 200)
         """
-        at = self._slices[kind.column].start
-        shared = codes[:, at] == kind.own
-        rows = np.flatnonzero(shared if observed is None else shared & observed[:, at])
-        follows = [one for one in self.dependencies if one.given == kind.column and len(one.codes) > kind.own]
-        if not len(rows) or kind.own == len(kind.labels):
-            return
-        values = np.full((len(rows), len(follows)), -1)
-        for k, one in enumerate(follows):
-            j = self._slices[one.column].start
-            known = codes[rows, j] < len(self.kind_of(one.column).own_labels)
-            values[:, k] = np.where(known if observed is None else known & observed[rows, j], codes[rows, j], -1)
-        cases, case = np.unique(values, axis=0, return_inverse=True)
-        for k, tokens in enumerate(cases):
-            weights = np.array(kind.counts[kind.own :], np.float64)
-            for one, token in zip(follows, tokens, strict=True):
-                of_labels = np.append(one.codes[kind.own :], np.full(len(kind.labels) - len(one.codes), -1))
-                if token >= 0:
-                    weights *= np.where((of_labels < 0) | (of_labels == token), 1.0, 1 / one.share - 1)
+        own, at = len(kind.own_labels), self._slices[kind.column].start
+        here = np.ones(codes.shape, bool) if observed is None else observed
+        rows = np.flatnonzero((codes[:, at] == own) & here[:, at]) if len(kind.rare_rows) else np.zeros(0, np.intp)
+        follows = self._rare_followers.get(kind.column, [])
+        tokens = np.full((len(rows), len(follows)), -1)
+        for k, dependency in enumerate(follows):
+            j = self._slices[dependency.column].start
+            known = here[rows, j] & (codes[rows, j] < len(self.kind_of(dependency.column).own_labels))
+            tokens[:, k] = np.where(known, codes[rows, j], -1)
+        cases, case = np.unique(tokens, axis=0, return_inverse=True)
+        for k, given in enumerate(cases):
+            weights = kind.rare_rows
+            for dependency, token in zip(follows, given, strict=True):
+                of_labels = dependency.codes[own:]
+                agrees = (token < 0) | (of_labels < 0) | (of_labels == token)
+                weights = weights * np.where(agrees, 1.0, 1 / dependency.share - 1)
             yield rows[case.ravel() == k], weights / weights.sum()
+
+    @cached_property
+    def _rare_followers(self) -> dict[str, list[Dependency]]:
+        """The dependencies whose domain has labels that share a token, by the column of these labels."""
+        followers: dict[str, list[Dependency]] = {}
+        for dependency in self.dependencies:
+            if len(dependency.codes) > len(self.kind_of(dependency.given).own_labels):
+                followers.setdefault(dependency.given, []).append(dependency)
+        return followers
 
     def valued(self, encoded: Encoded) -> Mask:
         """Return which encoded entries have a value, (n, p): those observed and not missing.

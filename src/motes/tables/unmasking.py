@@ -22,7 +22,6 @@ from scipy.special import log_ndtr, ndtri_exp
 from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
-from motes.tables.kinds.labels import Categorical
 from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone
 from motes.tables.parts import Array, Encoded, Mask, Restriction
@@ -710,15 +709,14 @@ def draw_block(
                 log_present = np.zeros(n)
             log_weights[hidden] += log_within[hidden]
     for kind in schema.kinds:  # labels that share a token, once all that follows from them is known
-        if not isinstance(kind, Categorical) or kind.own == len(kind.labels):
-            continue
         j, restriction = schema.parts_of(kind.column).start, conditions.get(kind.column, Restriction())
-        usual = restriction.among(kind.counts[kind.own :]).sum() / kind.counts[kind.own :].sum()
+        usual = restriction.among(kind.rare_rows).sum() / max(kind.rare_rows.sum(), 1.0)
+        if not usual:  # no such label, or none is allowed
+            continue
         for some, shares in schema.rare_labels(kind, rows.codes):
             allowed = restriction.among(shares)
-            if usual > 0:
-                u[some, j] = kind.select_rare(u[some, j], allowed)
-                log_weights[some] += np.log(allowed.sum() / usual)
+            u[some, j] = kind.select_rare(u[some, j], allowed)
+            log_weights[some] += np.log(allowed.sum() / usual)
     for column, restriction in conditions.items():
         at = schema.parts_of(column)
         log_weights = np.where(restriction.holds(rows.codes[:, at], rows.y[:, at]), log_weights, -np.inf)

@@ -363,6 +363,30 @@ class Kind(abc.ABC):
         return x
 
     @property
+    def rare_rows(self) -> Array:
+        """The number of rows of each label that shares a token with others, (l,); they follow the `own_labels`.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].rare_rows
+            array([], dtype=float64)
+        """
+        return np.zeros(0)
+
+    def select_rare(self, u: Array, weights: Array) -> Array:
+        """Map uniform numbers (n,) so that `decode` selects rare labels in proportion to `weights` (l,).
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> labels = ["label 0"] * 9 + [f"label {k}" for k in range(1, 300)]  # all but the first share a token
+            >>> kind = Schema.fit({"a": labels}, {"a": "categorical"}).kinds[0]
+            >>> u = kind.select_rare(np.array([0.2, 0.9]), np.arange(299) == 7)
+            >>> kind.decode(np.array([[1], [1]]), np.zeros((2, 1)), u[:, None]).tolist()
+            [8, 8]
+        """
+        return u
+
+    @property
     def own_labels(self) -> tuple[Label, ...]:
         """The labels without an order that have a token of their own; other columns can follow from them."""
         return ()

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motes.data.arrays import HERE, Label, Series, Type
 from motes.data.readings import doubt
@@ -81,6 +82,10 @@ class Categorical(Kind):
         own, rare = rows[: self.own], rows[self.own :]
         return np.append(own, rare.sum()) if len(rare) else own
 
+    @property
+    def rare_rows(self) -> Array:
+        return self.counts[self.own :]
+
     def read(self, series: Series, name: str) -> Values:
         """Return indices into `labels`; `IMPOSSIBLE` for unseen labels."""
         index = {label: place for place, label in enumerate(self.labels)}
@@ -94,8 +99,7 @@ class Categorical(Kind):
 
     def encode(self, values: Values) -> list[Entries]:
         codes = np.minimum(values, self.own)
-        unit = np.zeros(len(self.labels))
-        rare = self.counts[self.own :]
+        unit, rare = np.zeros(len(self.labels)), self.rare_rows
         unit[self.own :] = np.log(rare / rare.sum()) if len(rare) else 0.0
         return [Entries.of_codes(codes, unit[values])]
 
@@ -108,7 +112,7 @@ class Categorical(Kind):
         """Convert shares of the tokens (n, K) to shares of the labels (n, l); rare ones divide their token's share."""
         if self.own == len(self.labels):
             return shares
-        rare = self.counts[self.own :] / self.counts[self.own :].sum()
+        rare = self.rare_rows / self.rare_rows.sum()
         return np.concatenate([shares[:, : self.own], shares[:, self.own :] * rare], axis=1)
 
     def expected(self, value: Any) -> str:
@@ -120,17 +124,16 @@ class Categorical(Kind):
         places = codes[:, 0].astype(np.int64)
         rare = places == self.own
         if rare.any():
-            upto = np.cumsum(self.counts[self.own :])
-            chosen = np.searchsorted(upto, u[rare, 0] * upto[-1], side="right")
-            places[rare] = self.own + np.minimum(chosen, len(upto) - 1)
+            places[rare] = self.own + _place_among(u[rare, 0], self.rare_rows)
         return places
 
     def select_rare(self, u: Array, weights: Array) -> Array:
-        """Map uniform numbers (n,) so that `decode` selects rare labels in proportion to `weights` (l - own,)."""
-        upto, rare = np.cumsum(weights), self.counts[self.own :]
-        place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(weights)[-1])
-        middle = (np.cumsum(rare) - rare / 2) / rare.sum()  # of the interval that `decode` maps to each label
-        return np.asarray(middle[place])
+        return self._rare_middles[_place_among(u, weights)]
+
+    @cached_property
+    def _rare_middles(self) -> Array:
+        """The middle of the interval of uniform numbers that `decode` maps to each rare label, (l - own,)."""
+        return np.asarray((np.cumsum(self.rare_rows) - self.rare_rows / 2) / self.rare_rows.sum())
 
     def series(self, values: Values, missing: Mask) -> Series:
         if self.type != "label":  # numbers treated as labels
@@ -225,6 +228,12 @@ class SomeLabels(Restriction):
 
     def among(self, weights: Array) -> Array:
         return weights * self.chosen[self.kind.own :]
+
+
+def _place_among(u: Array, weights: Array) -> NDArray[np.intp]:
+    """Select places (n,) in proportion to weights (l,), by uniform numbers (n,)."""
+    upto = np.cumsum(weights)
+    return np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(weights)[-1])
 
 
 def _find_near_duplicates(labels: Sequence[Label]) -> str | None:
