@@ -9,6 +9,8 @@ from scipy.special import expit, logsumexp
 
 from motes.tables.mixture import (
     Base,
+    Cells,
+    Gaussians,
     LabelAxes,
     MixtureShape,
     base_of_pairs,
@@ -18,8 +20,16 @@ from motes.tables.mixture import (
     fit_base,
     in_order,
     log_mass_of,
+    smoothed_shares,
 )
-from motes.tables.network import log_mass, log_value
+from motes.tables.network import (
+    experts_of,
+    log_mass,
+    mass_upto,
+    mass_upto_tokens,
+    masses_upto,
+    token_masses,
+)
 
 
 def axes_of(y, lines):
@@ -33,10 +43,10 @@ def numbers_only(log_weights, means, covariances):
     return Base(log_weights, means, covariances, np.ones(means.shape[1]), nothing, nothing)
 
 
-CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
+ENDS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
 
-@pytest.mark.parametrize(("low", "high"), CELLS)
+@pytest.mark.parametrize(("low", "high"), ENDS)
 @pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.4, 0.02), (-2.0, 3.0)])
 def test_the_mass_of_a_cell_is_that_of_scipy(low, high, mean, sd):
     a, b = (low - mean) / sd, (high - mean) / sd
@@ -50,7 +60,7 @@ def test_the_mass_of_a_cell_is_that_of_scipy(low, high, mean, sd):
 
 @pytest.mark.slow
 def test_the_slope_of_a_mass_is_a_number_wherever_the_normal_lies():
-    low, high = (jnp.array([cell[side] for cell in CELLS]) for side in (0, 1))
+    low, high = (jnp.array([cell[side] for cell in ENDS]) for side in (0, 1))
     for mean, sd in ((0.0, 1.0), (9e3, 1e-4), (-50.0, 0.01)):
         slopes = jax.grad(lambda mean, sd: log_mass(low, high, mean, sd, high - low).sum(), argnums=(0, 1))(mean, sd)
         assert all(np.isfinite(slope) for slope in slopes)
@@ -80,13 +90,86 @@ def test_a_base_of_pairs_without_pairs_is_a_standard_normal(columns):
     np.testing.assert_allclose(base.means, np.zeros((1, columns)))
 
 
-def test_a_value_that_is_a_code_of_its_own_has_no_part_in_the_normals():
-    gate = jax.nn.log_sigmoid(jnp.array([1.0, -1.0]))
-    alone = log_value(gate, jnp.float32(-2.0), jnp.float32(0.0), jnp.float32(5.0), jnp.array(True))
-    assert float(alone) == pytest.approx(np.log(1 / (1 + np.exp(-1))) - 2)
-    both = log_value(gate, jnp.float32(-2.0), jnp.float32(-1.0), jnp.float32(-0.5), jnp.array(False))
-    g = 1 / (1 + np.exp(-1))
-    assert float(both) == pytest.approx(np.log(g * np.exp(-3) + (1 - g) * np.exp(-0.5)), abs=1e-5)
+# --- tokens and densities within them ---------------------------------------------------------------------------------
+
+# Five tokens of a line, the third of them a point mass, and one for missing entries.
+LINE = Cells(
+    np.float32([-4.0, -1.0, 0.2, 0.2, 1.0, 4.0, 4.0]),
+    np.float32([0.2, 0.3, 0.1, 0.3, 0.1, 0.0]),
+    np.array([True, False, False, False, False, False]),
+    np.int32([2]),
+    np.float32([[0.2 - 1e-3, 0.2 + 1e-3]]),
+)
+
+
+def cells_without_points(edges, shares):
+    """Tokens without point masses; the first and the last one have no end."""
+    ends = np.isin(np.arange(len(shares)), [0, len(shares) - 1])
+    none = np.zeros(0, np.int32), np.zeros((0, 2), np.float32)
+    return Cells(edges.astype(np.float32), np.float32(shares), ends, *none)
+
+
+VISIBLE = Gaussians(*(jnp.float32(part) for part in (np.log([0.7, 0.3]), [0.5, -1.2], [0.3, 0.8])))
+NOTHING = Gaussians(*(jnp.float32(part) for part in (np.log([0.5, 0.5]), [0.4, -0.3], [0.9, 1.1])))
+
+
+def masses_by_scipy(normals):
+    """The mass of each token by SciPy; for the point mass, that of the cell around it."""
+    log_weights, means, sds = (np.asarray(part, float) for part in normals)
+    ends = np.column_stack([LINE.edges[:-1], LINE.edges[1:]]).astype(float)
+    ends[2] = LINE.around[0]
+    cdf = stats.norm.cdf(ends[..., None], means, sds)
+    return (cdf[:, 1] - cdf[:, 0]) @ np.exp(log_weights)
+
+
+def experts_at(odds):
+    given, alone = (token_masses(mass_upto_tokens(normals, LINE), LINE) for normals in (VISIBLE, NOTHING))
+    return experts_of(jnp.float32(odds), given, alone, LINE)
+
+
+def test_the_lift_of_a_token_is_a_ratio_of_masses_and_keeps_the_total():
+    lifts = np.exp(np.asarray(experts_at(0.0).log_lifts, float))
+    exact = masses_by_scipy(VISIBLE)[:5] / masses_by_scipy(NOTHING)[:5]
+    np.testing.assert_allclose(lifts[:5] / lifts[0], exact / exact[0], rtol=1e-3)
+    assert lifts @ LINE.shares == pytest.approx(1.0, abs=1e-4)
+    assert lifts[5] == 1.0  # missing entries
+
+
+@pytest.mark.parametrize("odds", [-3.0, 0.0, 3.0])
+def test_the_density_within_a_token_sums_to_one_and_has_the_shape_of_the_normals(odds):
+    experts, gate = experts_at(odds), expit(odds)
+    even, scale = np.exp(np.asarray(experts.log_even, float)), np.exp(np.asarray(experts.log_scale, float))
+    dense = [0, 1, 3, 4]
+    np.testing.assert_allclose((even + scale * masses_by_scipy(VISIBLE))[dense], 1.0, rtol=1e-3)
+    np.testing.assert_allclose(even[dense[1:]], gate, atol=1e-3)
+    assert even[0] < 1e-3  # a token without an end
+    assert (even[[2, 5]] == 1).all() and (scale[[2, 5]] == 0).all()  # a point mass and missing entries
+
+
+def test_the_derivative_of_the_mass_below_is_that_of_its_formula():
+    edges, weights = jnp.linspace(-3.0, 3.0, 9), jnp.arange(9.0) - 3.0
+    directly = lambda normals: (masses_upto(normals, edges[:, None]).sum(-1) * weights).sum()
+    slopes = jax.grad(lambda normals: (mass_upto(normals, edges) * weights).sum())(VISIBLE)
+    for slope, exact in zip(slopes, jax.grad(directly)(VISIBLE), strict=True):
+        np.testing.assert_allclose(slope, exact, rtol=2e-5)
+
+
+def test_shares_are_smoothed_where_the_mixture_is_right_and_kept_where_it_is_wrong():
+    rng, n = np.random.default_rng(0), 2000
+    edges = np.concatenate([[-1e3], np.linspace(-2, 2, 39), [1e3]])
+    base = numbers_only(np.zeros(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
+
+    def shares_of(x):
+        shares = np.histogram(x, edges)[0] / n
+        (smoothed,) = smoothed_shares(base, [cells_without_points(edges, shares)], n)
+        assert smoothed.sum() == pytest.approx(1.0, abs=1e-5)
+        return shares, smoothed
+
+    exact = np.diff(stats.norm.cdf(edges))
+    shares, smoothed = shares_of(rng.standard_normal(n))
+    assert np.abs(smoothed - exact).sum() < 0.3 * np.abs(shares - exact).sum()
+    shares, smoothed = shares_of(rng.standard_t(2, n) + 2.0)
+    assert np.abs(smoothed - shares).sum() < 0.1 * np.abs(smoothed - exact).sum()
 
 
 # --- the base ---------------------------------------------------------------------------------------------------------
@@ -142,48 +225,29 @@ def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, 
                 np.testing.assert_allclose(found.sds[row, j], sds, atol=1e-4)
 
 
-def gates_of(y, lines, even):
-    """The initial gates of a base of one normal, where codes alone have the log-density `even`."""
-    numbers, weights = y[:, :lines], np.ones(len(y))
-    base = fit_base(y, weights, axes_of(y, lines), MixtureShape(1, 0.0, 1e-6), 0)
+def gates_of(y, lines, log_even_within):
+    """The initial gates of a base of one normal, with ten tokens for each number; log p within them is given."""
+    numbers, cells, codes = y[:, :lines], [], np.empty((len(y), lines), int)
+    for axis, number in enumerate(numbers.T):
+        edges = np.concatenate([[-1e3], np.quantile(number, np.arange(1, 10) / 10), [1e3]]).astype(np.float32)
+        codes[:, axis] = np.searchsorted(edges[1:-1], number)
+        shares = np.bincount(codes[:, axis]) / len(y)
+        cells.append(cells_without_points(edges, shares))
+    log_even = np.log(0.1) + np.broadcast_to(log_even_within, numbers.shape)
+    base = fit_base(y, np.ones(len(y)), axes_of(y, lines), MixtureShape(1, 0.0, 1e-6), 0)
     none = np.zeros((*numbers.shape, 0))
-    return expit(first_gates(base, y, numbers, numbers, np.broadcast_to(even, numbers.shape), none, weights)[0])
+    return expit(first_gates(base, y, numbers, numbers, codes, cells, log_even, none, np.ones(len(y)))[0])
 
 
 def test_gates_begin_where_the_entries_are_likeliest():
-    # The first number has nothing to do with the others and is uniform; the third is the second and a little noise.
+    # Each of two numbers says nearly all of the other, so the normals are narrower than any token.
     rng = np.random.default_rng(0)
-    x = rng.uniform(-1.7, 1.7, (2000, 2))
-    gates = gates_of(np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)]), 3, -np.log(3.4))
-    assert gates[0] > 0.9
-    assert gates[1:].max() < 0.05
-    # Each of two numbers says nearly all of the other: whichever is first, the normals know more than even codes do.
     x = rng.standard_normal(1500)
-    y = np.stack([x, x + 0.05 * rng.standard_normal(1500)], axis=1)
-    assert gates_of(y, 2, stats.norm.logpdf(y)).max() < 0.1
-
-
-def test_gates_stay_where_codes_and_normals_are_equally_likely():
-    # A number after a label, in a mixture of two normals: components weigh by their shares of the label.
-    weights, means, mass = np.array([0.6, 0.4]), np.array([[0.0, 0.3], [1.5, -0.4]]), 0.5
-    covariances = np.array([[[1.0, 0.5], [0.5, 0.7]], [[0.3, -0.1], [-0.1, 0.2]]])
-    rng = np.random.default_rng(2)
-    label = rng.integers(0, 2, 500)
-    y, share = np.column_stack([rng.normal(size=500), label - mass]), means[:, 1] + mass
-    given = weights * np.where(label[:, None], share, 1 - share)
-    given /= given.sum(axis=1, keepdims=True)
-    slopes = covariances[:, 0, 1] / covariances[:, 1, 1]
-    centres = means[:, 0] + slopes * (y[:, 1:] - means[:, 1])
-    sds = np.sqrt(covariances[:, 0, 0] - slopes * covariances[:, 0, 1])
-    number, even = y[:, :1], np.log((given * stats.norm.pdf(y[:, :1], centres, sds)).sum(axis=1, keepdims=True))
-    odds_of_label = np.log(share) - np.log1p(-share)
-    of_axis = (
-        np.stack([np.zeros(2), odds_of_label], 1),
-        np.stack([np.zeros(2), odds_of_label * mass + np.log1p(-share)], 1),
-    )
-    base = Base(np.log(weights), means, covariances, np.array([1.0, 0.0]), *of_axis)
-    odds, _ = first_gates(base, y, number, number, even, np.zeros((500, 1, 0)), np.ones(500))
-    np.testing.assert_allclose(odds, 0.0, atol=4e-9)
+    y = np.stack([x, x + 0.01 * rng.standard_normal(1500)], axis=1)
+    spread = stats.norm.logpdf(y) - np.log(0.1)  # about the density of each token
+    assert gates_of(y, 2, spread).max() < 0.1
+    # They are as wide as the tokens are, and values recur: the even spread has more of each.
+    assert gates_of(rng.standard_normal((1500, 2)), 2, 3.0).min() > 0.9
 
 
 def labelled(n):
@@ -226,17 +290,6 @@ def test_components_are_chosen_for_the_numbers_and_not_for_the_labels():
     assert chosen(np.column_stack([numbers, y[:, 3:]]), 2).components == 1
     modes = np.column_stack([y[:, :2], y[:, 3:]])
     assert chosen(modes, 2).components <= chosen(modes[:, :2], 2).components
-
-
-def test_gates_begin_with_the_labels_known():
-    # Of a number that its label decides codes alone say little, and normals that ignored the label would say no more.
-    rng = np.random.default_rng(6)
-    label = rng.choice(2, 1500)
-    number = np.where(label, 1.0, -1.0) + 0.02 * rng.standard_normal(1500)
-    y, even = np.column_stack([number, label - label.mean()]), stats.norm.logpdf(number, scale=1.0)[:, None]
-    assert gates_of(y, 1, even)[0] < 0.05
-    y[:, 1] = rng.permutation(y[:, 1])
-    assert gates_of(y, 1, even)[0] > 0.2
 
 
 @pytest.mark.slow

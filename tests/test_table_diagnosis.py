@@ -20,7 +20,7 @@ from motes.progress import Reporter
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedNetwork
 from motes.tables.schema import Schema
-from motes.tables.training import SHARES, best_share, moved_by
+from motes.tables.training import SHARES, best_share, line_factors, moved_by, vectors_of
 from tables import untrained
 
 pytestmark = pytest.mark.brief
@@ -166,19 +166,26 @@ def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
     assert found == [name for name in wide if name in found]
 
 
-def test_validation_rows_choose_how_much_a_network_moves_the_normals():
+def test_validation_rows_choose_how_much_a_network_changes_numbers():
     schema = Schema.fit(table(50, 0))
-    network = MaskedNetwork(layout_of(schema), 4, 1, 7, key=jax.random.key(0))
-    network = jax.tree.map(lambda part: np.asarray(part)[None] + 0.1, network)
+    layout = layout_of(schema)
+    first = jax.tree.map(lambda part: np.asarray(part)[None], MaskedNetwork(layout, 4, 1, 7, key=jax.random.key(0)))
+    before, trained = first, jax.tree.map(lambda part: part + np.float32(0.1), first)
+    (group,) = layout.groups
+    numbers = group.cells.shares > 0
+    assert numbers.any() and not numbers.all()
     for share in SHARES:
+        factors = line_factors(first, layout, share)
+        moved = jax.tree.map(moved_by, trained, before, factors)
         # What such rows would say if that share were best.
-        nats = lambda networks, share=share: float(np.abs(np.asarray(networks.lines - share * network.lines)).sum())
-        assert best_share(network, nats) == share
-        found = moved_by(network, share)
-        np.testing.assert_allclose(found.lines, share * network.lines, rtol=1e-6)
-        np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)
-        np.testing.assert_array_equal(found.line_bias[..., 0], network.line_bias[..., 0])
-        np.testing.assert_array_equal(found.out_bias[0], network.out_bias[0])
+        nats = lambda vectors, moved=moved: float(np.abs(vectors - vectors_of(moved)).sum())
+        assert best_share(vectors_of(trained), first, layout, nats) == share
+        np.testing.assert_allclose(moved.lines, 0.1 * share, atol=1e-6)
+        np.testing.assert_allclose(moved.line_bias[..., 1:], 0.1 * share, atol=1e-6)
+        np.testing.assert_array_equal(moved.line_bias[..., 0], trained.line_bias[..., 0])
+        np.testing.assert_allclose(moved.out_bias[0][0][numbers], 0.1 * share, atol=1e-6)
+        np.testing.assert_array_equal(moved.out_bias[0][0][~numbers], trained.out_bias[0][0][~numbers])
+        np.testing.assert_array_equal(moved.hidden, trained.hidden)
 
 
 def of_recipe(columns=4, **table):

@@ -1,30 +1,28 @@
 """After training: biases of tokens, and factors of rules, estimated from synthetic rows.
 
 A part that is drawn after others inherits their errors: its mean prediction over synthetic rows differs from the share
-of each token in the training rows. Biases correct this. A bias for each bin t of a line tilts both experts,
+of each token in the training rows. Biases b correct this:
 
-    mean over drawn rows of  g a_t exp(b_t) / sum_s a_s exp(b_s) + (1 - g) q_t exp(b_t) / sum_s q_s exp(b_s)
-        = share_t
+    mean over drawn rows of  q_k exp(b_k) / sum over l of q_l exp(b_l)  =  share_k
 
-for the values; the bias of missing entries, on which both experts agree, gives these their share. A bias for each token
-moves the first expert within the bins. Biases belong to the model: rows are drawn and scored with them, so that the
-density stays normalised.
+for the predicted probabilities q of the tokens, whichever experts they come from. Biases belong to the model: rows are
+drawn and scored with them, so that the density stays normalised.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.tables.layout import BINS, NEVER, Derived, Layout, shares_of
+from motes.tables.layout import Derived, shares_of
+from motes.tables.mixture import smoothed_shares
 from motes.tables.parts import Array, Codes
 from motes.tables.rules import LEAST_OBEYING, Constraint, Rule, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
-from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, bin_masses
+from motes.tables.unmasking_steps import TokenPrediction
 from motes.training.programs import calibration_program, each_member, put
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates,
@@ -43,7 +41,7 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
     Also return whether Ctrl-C ended the estimation early; the model then has no rules if none were estimated yet.
     """
     unmasker, schema = orders.plain, orders.schema
-    masses = [part.masses for part in schema.parts]
+    masses = _shares_of_tokens(orders)
     stated, one = schema.bound, np.ones(1, np.int64)  # rules of users are kept even if nothing is estimated
     constraint = Constraint.of(stated, np.ones((1, len(stated)), np.int32), one, schema.rows)
     made = replace(orders, schema=replace(schema, rules=()), bias=unmasker.no_bias, constraint=constraint)
@@ -69,6 +67,18 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
         return made, True
 
 
+def _shares_of_tokens(orders: AnyOrderModel) -> list[Array]:
+    """Return the share of each token of each part, (K,); those of numbers are smoothed, see `smoothed_shares`."""
+    layout, schema, models = orders.layout, orders.schema, orders.models
+    shares = [part.masses for part in schema.parts]
+    bases = [jax.tree.map(lambda part, k=k: part[k], models.base) for k in range(len(models.network.hidden))]
+    smoothed = [smoothed_shares(base, layout.cells, schema.rows) for base in bases]
+    for j, *of_members in zip(layout.lines, *smoothed, strict=True):
+        values = np.mean(of_members, axis=0)[: len(shares[j])]
+        shares[j] = np.where(values > 0, values * (1 - shares[j][-1] * schema.parts[j].missing), shares[j])
+    return shares
+
+
 def _distance(some: Sequence[Array], others: Sequence[Array]) -> float:
     """Return the largest difference of cumulative shares, as a mean over parts."""
     return float(np.mean([np.abs(np.cumsum(a - b)).max() for a, b in zip(some, others, strict=True)]))
@@ -82,12 +92,11 @@ FLOOR = 0.05  # minimum part of a token's share that is left for the network bes
 ROUNDS = 12  # iterations of the fixed point
 LEAST_SHARE = 1e-12  # replaces a share of 0 in logarithms
 CALIBRATION_REACH = 2.0  # maximum bias in nats
-MOST = 0.5  # minimum mean share of the tokens, as opposed to Gaussians, to move them within the bins
 
 
 def calibrated(unmasker: MaskedDenoiser, shares: Sequence[Array], seed: int) -> tuple[jax.Array, ...]:
     """Calibrate the biases (M, G, K) of each group, so that tokens of synthetic rows have these shares."""
-    rng, plain, layout = np.random.default_rng([seed, 112358]), unmasker, unmasker.layout
+    rng, plain = np.random.default_rng([seed, 112358]), unmasker
     made = [np.array(bias) for bias in plain.no_bias]
     blocks = [plain.start(ROWS) for _ in range(CALIBRATED)]  # size of the sampling programs
     for k, j in enumerate(map(int, plain.order)):
@@ -103,10 +112,8 @@ def calibrated(unmasker: MaskedDenoiser, shares: Sequence[Array], seed: int) -> 
             targets.append(left)
             rests.append(rest)
         joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *views)
-        bias, tilt = bias_of(layout, joined, place, spot, np.mean(targets, axis=0), np.concatenate(rests, axis=1))
-        made[spot.group][:, int(place.member)] = bias
-        if tilt is not None:
-            made[-1][:, int(place.line)] = tilt
+        left, rest = np.mean(targets, axis=0), np.concatenate(rests, axis=1)
+        made[spot.group][:, int(place.member)] = token_biases(joined.log_codes, put(rest), put(left), put(left))
         unmasker = plain.with_bias(made)
         for block in blocks:
             unmasker.draw(block, k, unmasker.everything[j], rng, split=True)
@@ -121,7 +128,7 @@ def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Arra
         derived: values from relations for these rows, (M, m).
         shares: (K,), shares of the tokens.
     """
-    members, m = view.gate.shape[:2]
+    members, m = view.log_codes.shape[:2]
     if not derived:
         return np.tile(shares, (members, 1)), np.ones((members, m))
     pi, rest = shares_of(view.links, derived)
@@ -131,77 +138,17 @@ def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Arra
     return np.maximum(shares - given, FLOOR * shares), rest
 
 
-def bias_of(
-    layout: Layout, views: TokenPrediction, place: Place, spot: Spot, shares: Any, rest: Any
-) -> tuple[jax.Array, jax.Array | None]:
-    """Calibrate the biases of a part: of its tokens (M, K), and of its bins (M, T) if it has a density.
-
-    Args:
-        layout: layout of the table.
-        views: the members' predictions, for n synthetic rows each.
-        place, spot: location of the part.
-        shares: (M, K), shares of the tokens in the training rows, without the share of relations.
-        rest: (M, n), the share of each row that relations leave.
-    """
-    shares, rest = put(shares), put(rest)
-    if not spot.line:
-        return _label_biases(views.log_codes, rest, shares, shares), None
-    line, codes = int(place.line), shares.shape[1]
-    of_code = layout.bins.of_code[line][:codes]
-    of_code = np.pad(of_code, (0, codes - len(of_code)), constant_values=BINS)
-    return _line_biases(views, of_code, layout.bins.edges[line], shares, rest)
-
-
-@calibration_program
-def _line_biases(views: TokenPrediction, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
-    one = lambda view, shares, rest: _line_bias(view, jnp.asarray(of_code), jnp.asarray(edges), shares, rest)
-    return each_member(one)(views, shares, rest)
-
-
-def _line_bias(
-    view: TokenPrediction, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    assert view.density is not None
-    one, gates, valued = jax.nn.one_hot(of_code, BINS + 1), jnp.exp(view.gate), of_code < BINS
-    codes = gates[:, :1] * jnp.exp(view.log_codes)  # (n, K)
-    of_codes, missing = ((codes * here).sum(-1, keepdims=True) for here in (valued, ~valued))
-    first = jax.nn.softmax(jnp.where(valued, view.log_codes, NEVER), -1) @ one[:, :-1]  # (n, T), of the values
-    second = bin_masses(view.density.upto)
-    second, target = second / second.sum(-1, keepdims=True), shares @ one
-
-    def of_values(tilt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Compute the shares of tilted tokens and Gaussians in each bin (n, T), and of missing entries (n, 1)."""
-        weights = jnp.exp(tilt)
-        a, q, gone = first * weights[:-1], second * weights[:-1], missing * weights[-1]
-        times = a.sum(-1, keepdims=True)
-        left = rest[:, None] / ((1 - missing) * times + gone)
-        return of_codes * a * left, gates[:, 1:] * q / q.sum(-1, keepdims=True) * times * left, gone * left
-
-    def closer(_: int, tilt: jax.Array) -> jax.Array:
-        a, q, gone = of_values(tilt)
-        return _step_bias(tilt, target, jnp.append((a + q).mean(0), gone.mean()), target)
-
-    tilt = jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros(BINS + 1))
-    # The share of the first expert in a bin is divided among the bin's tokens in proportion to their training shares.
-    a, _, _ = of_values(tilt)
-    of_bin, share = jnp.append(a.mean(0), 0.0), jnp.where(valued, shares, 0.0)
-    wanted = of_bin[of_code] * share / jnp.maximum(target[of_code], LEAST_SHARE)
-    log_codes = jnp.where(valued, view.log_codes + tilt[of_code], NEVER)
-    within = jnp.where(valued, _code_bias(log_codes, a.sum(-1), wanted, share), 0.0)
-    return tilt[of_code] + jnp.where(a.sum(-1).mean() > MOST * rest.mean(), within, 0.0), tilt[:-1]
-
-
-def _code_bias(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares: jax.Array) -> jax.Array:
-    """Find the biases (K,) with which the tokens' mean over n rows, weighted by `gate` (n,), is the `target` (K,)."""
+def _code_bias(log_codes: jax.Array, rest: jax.Array, target: jax.Array, shares: jax.Array) -> jax.Array:
+    """Find the biases (K,) with which the tokens' mean over n rows, weighted by `rest` (n,), is the `target` (K,)."""
 
     def closer(_: int, bias: jax.Array) -> jax.Array:
-        mean = (gate[:, None] * jax.nn.softmax(log_codes + bias, axis=-1)).mean(0)
+        mean = (rest[:, None] * jax.nn.softmax(log_codes + bias, axis=-1)).mean(0)
         return _step_bias(bias, target, mean, shares)
 
     return jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros_like(shares))
 
 
-_label_biases = calibration_program(each_member(_code_bias))
+token_biases = calibration_program(each_member(_code_bias))
 
 
 def _step_bias(bias: jax.Array, target: jax.Array, mean: jax.Array, shares: jax.Array) -> jax.Array:

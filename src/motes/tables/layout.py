@@ -20,8 +20,8 @@ from jax.tree_util import register_dataclass
 from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
-from motes.tables.kinds.binnings import Binning, Few, tail_shares
-from motes.tables.mixture import LabelAxes
+from motes.tables.kinds.binnings import Binning, Few
+from motes.tables.mixture import Cells, LabelAxes
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.relations import BROKEN, EQUAL, PATTERNS, Dependency, MissingPatterns, Relation
 from motes.tables.relative import CELLS, Relative, days_or_numbers
@@ -31,28 +31,14 @@ WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
 SIZES = (8, 40, 160, 1024)  # parts with up to this many tokens share an array; larger ones share the last
 SMALL = 512  # size of an array of all parts, up to which they share it, for fewer programs
-HALVED = 6  # halvings of the outermost bins: with 4, Default's bills had 1.3 times too many rows beyond .999
-BINS = 32  # maximum number of bins of a line, on which calibration tilts its density
-RANKS = tail_shares(BINS, HALVED)  # their ends
 UNHEARD = 1e-6  # replaces a missing rate of 0 in a pattern, and 1 minus it a rate of 1
 FAR = 1e3  # stands for infinity, in standard deviations: an infinite end has no gradient
+SLIVER = 5e-4  # half the width of the cell around a point mass, in standard deviations
 FURTHEST = 1e12  # stands for an infinite place on a grid
 FRAMED = 16  # the first bit for histograms, after those for relations
 NEVER = -1e30  # stands for the log-probability of 0, with a gradient of 0
 LEVELS = 8  # maximum number of tokens of a part without a density whose tokens are axes of the base,
 AXES = 24  # and maximum number of these axes: parts with the fewest tokens come first
-
-
-class Bins(NamedTuple):
-    """Unions of neighbouring tokens of the L parts with a density, with about equal shares of the rows, T for each.
-
-    Attributes:
-        of_code: the bin of each token, (L, K); T for a token without a place on the line.
-        edges: edges of the bins, (L, T+1), from -FAR to FAR; padded with FAR.
-    """
-
-    of_code: NDArray[np.int32]
-    edges: NDArray[np.float32]
 
 
 class Links(NamedTuple):
@@ -81,7 +67,7 @@ class References(NamedTuple):
         others: the parts that must be visible, (J, F, p).
         edges: ends of the cells, (J, F, CELLS + 1); padded with the last one.
         log_masses: log of the cells' shares of the training rows, (J, F, CELLS); `NEVER` for padding.
-        ends: ends of the part's bins as places, (J, T+1), at most `FURTHEST` from 0.
+        ends: ends of the part's tokens as places, (J, T+1), at most `FURTHEST` from 0; padded with the last one.
     """
 
     parts: NDArray[np.int32]
@@ -133,6 +119,8 @@ class Group:
         log_masses: (G, K), minus infinity for padding.
         basis: (G, K, WAVES), zero for tokens without a place on a line.
         free: (G, K), 1 for a token of a single value, which has weights of its own besides the smooth basis.
+        lines: their indices among the lines, (G,); 0 for parts without a density.
+        cells: their tokens as cells, without shares for parts without a density; None if no part has one.
         loose: whether there is a free token.
     """
 
@@ -140,6 +128,8 @@ class Group:
     log_masses: NDArray[np.float32]
     basis: NDArray[np.float32]
     free: NDArray[np.float32]
+    lines: NDArray[np.int32]
+    cells: Cells | None
     loose: bool = field(metadata={"static": True})
 
 
@@ -155,7 +145,6 @@ class Layout:
         groups: the parts by size, those with free tokens separate from the others.
         lines: indices of the parts with a density, (L,).
         levels: tokens of other parts that are axes of the base.
-        bins: bins of the lines, on which calibration tilts their densities.
         links: the exact relations between parts.
         references: the histograms relative to other parts.
         patterns: the patterns of missing entries.
@@ -174,7 +163,6 @@ class Layout:
     groups: tuple[Group, ...]
     lines: NDArray[np.int32]
     levels: Levels
-    bins: Bins
     links: Links
     references: References
     patterns: Patterns
@@ -212,6 +200,17 @@ class Layout:
         own = np.append(self.line_place[j], np.full(LEVELS - 2, -1)) if j in self.lines else self.levels.axis[j]
         return np.where(own < 0, len(self.axes), own).astype(np.int32)
 
+    @property
+    def cells(self) -> list[Cells]:
+        """The tokens of each line as cells."""
+        of_part = {
+            int(j): Cells(*of_token)
+            for group in self.groups
+            if group.cells is not None
+            for j, *of_token in zip(group.parts, *group.cells, strict=True)
+        }
+        return [of_part[int(j)] for j in self.lines]
+
     @cached_property
     def log_masses(self) -> Array:
         """Log-masses of each token of each part, (p, K); minus infinity for padding."""
@@ -223,9 +222,14 @@ class Layout:
     @cached_property
     def line_place(self) -> NDArray[np.int32]:
         """The index of each part among the lines, (p,); -1 for the others."""
-        made = np.full(self.parts, -1, np.int32)
-        made[self.lines] = np.arange(len(self.lines))
-        return made
+        return places_among(self.lines, self.parts)
+
+
+def places_among(lines: NDArray[np.int32], parts: int) -> NDArray[np.int32]:
+    """Return the index of each part among the lines, (p,); -1 for the others."""
+    places = np.full(parts, -1, np.int32)
+    places[lines] = np.arange(len(lines))
+    return places
 
 
 def layout_of(schema: Schema) -> Layout:
@@ -234,9 +238,10 @@ def layout_of(schema: Schema) -> Layout:
     links, references = linker.links, linker.references
     sizes = [part.count for part in parts]
     kinds = _assign_groups(sizes, [bool(_free_tokens(part).any()) for part in parts])
-    groups = [_build_group(parts, [j for j, one in enumerate(kinds) if one == kind]) for kind in sorted(set(kinds))]
     lines = np.array([j for j, part in enumerate(parts) if part.has_density], np.int32)
-    bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines))
+    line_place, levels = places_among(lines, len(parts)), _build_levels(parts, len(lines))
+    members = ([j for j, one in enumerate(kinds) if one == kind] for kind in sorted(set(kinds)))
+    groups = [_build_group(parts, own, line_place) for own in members]
     line_links, line_references = (
         np.array([[*some.parts].index(j) if j in some.parts else len(some.parts) for j in lines], np.int32)
         for some in (links, references)
@@ -248,7 +253,6 @@ def layout_of(schema: Schema) -> Layout:
         tuple(groups),
         lines,
         levels,
-        bins,
         links,
         references,
         _build_patterns(parts, schema.missing_patterns),
@@ -311,30 +315,6 @@ def _build_levels(parts: Sequence[Part], lines: int) -> Levels:
     return Levels(axis, made[:, 0].astype(np.int32), made[:, 1].astype(np.int32), made[:, 2].astype(np.float32))
 
 
-def _build_bins(parts: Sequence[Part], codes: int) -> Bins:
-    of_code = np.full((len(parts), codes), BINS, np.int32)
-    edges = np.full((len(parts), BINS + 1), FAR, np.float32)
-    for i, part in enumerate(parts):
-        assert part.edges is not None
-        place = _bins_of(part)
-        of_code[i, : len(place)] = place
-        edges[i] = _ends_of(place, part.edges, FAR)
-    return Bins(of_code, edges)
-
-
-def _bins_of(part: Part) -> NDArray[np.intp]:
-    """Return the bin that contains the middle of each token's ranks, (L,); bins without a token are left out."""
-    ends = part.ranks
-    return np.unique(np.searchsorted(RANKS, (ends[1:] + ends[:-1]) / 2), return_inverse=True)[1]
-
-
-def _ends_of(place: NDArray[np.intp], ends: Array, far: float) -> Array:
-    """Return the ends of the bins of tokens (L,), (T+1,), from the ends of the tokens, (L+1,), padded with `far`."""
-    first, made = np.flatnonzero(np.diff(place, prepend=-1)), np.full(BINS + 1, far)
-    made[0], made[1 : len(first)] = -far, ends[first[1:]]
-    return made
-
-
 def _free_tokens(part: Part) -> NDArray[np.float32]:
     """Return 1 for each token of a single value, a label, or missing entries, otherwise 0, (K,)."""
     free = np.ones(part.count, np.float32)
@@ -350,7 +330,7 @@ def waves_of(u: Any) -> Any:
     return xp.cos(math.pi * u[..., None] * waves) / np.sqrt(1 + (waves / DECAY) ** 2)
 
 
-def _build_group(parts: Sequence[Part], places: Sequence[int]) -> Group:
+def _build_group(parts: Sequence[Part], places: Sequence[int], line_place: NDArray[np.int32]) -> Group:
     parts = [parts[j] for j in places]
     shape = len(parts), max(part.count for part in parts)
     log_masses, free = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)
@@ -361,7 +341,32 @@ def _build_group(parts: Sequence[Part], places: Sequence[int]) -> Group:
         if part.edges is not None:
             middle = (part.ranks[1:] + part.ranks[:-1]) / 2
             basis[i, : len(middle)] = waves_of(middle)
-    return Group(np.array(places, np.int32), log_masses, basis, free, bool(free.any()))
+    lines, cells = np.maximum(line_place[[*places]], 0), _build_cells(parts, shape[1])
+    return Group(np.array(places, np.int32), log_masses, basis, free, lines, cells, bool(free.any()))
+
+
+def _build_cells(parts: Sequence[Part], most: int) -> Cells | None:
+    """Return the tokens of the parts with a density as cells, padded to `most`; None if there is no such part."""
+    dense = [i for i, part in enumerate(parts) if part.has_density]
+    if not dense:
+        return None
+    ends = {i: np.clip(np.asarray(parts[i].edges), -FAR, FAR) for i in dense}
+    points = {i: np.flatnonzero(np.diff(ends[i]) <= 0) for i in dense}
+    count = max(map(len, points.values()))
+    cells = Cells(
+        np.zeros((len(parts), most + 1), np.float32),
+        np.zeros((len(parts), most), np.float32),
+        np.zeros((len(parts), most), bool),
+        np.full((len(parts), count), most, np.int32),
+        np.zeros((len(parts), count, 2), np.float32),
+    )
+    for i in dense:
+        cells.edges[i] = np.pad(ends[i], (0, most + 1 - len(ends[i])), mode="edge")
+        cells.shares[i, : len(ends[i]) - 1] = np.diff(parts[i].ranks)
+        cells.open[i, : len(ends[i]) - 1] = (ends[i][:-1] <= -FAR) | (ends[i][1:] >= FAR)
+        cells.points[i, : len(points[i])] = points[i]
+        cells.around[i, : len(points[i])] = ends[i][points[i]][:, None] + [-SLIVER, SLIVER]
+    return cells
 
 
 # --- Exact relations between numbers and dependencies of labels, as a part of a row's probability -------------------
@@ -463,10 +468,13 @@ class Linker:
         """The histograms relative to other columns as arrays."""
         shape, p = (len(self.relatives), max(map(len, self.relatives.values()), default=0)), len(self.schema.parts)
         others, edges = np.zeros((*shape, p), bool), np.zeros((*shape, CELLS + 1), np.float32)
-        log_masses, ends = np.full((*shape, CELLS), NEVER, np.float32), np.zeros((shape[0], BINS + 1), np.float32)
+        most = max((self.schema.parts[j].count for j in self.relatives), default=0)
+        log_masses, ends = np.full((*shape, CELLS), NEVER, np.float32), np.zeros((shape[0], most + 1), np.float32)
         for i, (j, relatives) in enumerate(self.relatives.items()):
-            bounds = _ends_of(_bins_of(self.schema.parts[j]), self.line(j).bounds, FURTHEST)
-            ends[i] = np.clip(bounds, -FURTHEST, FURTHEST)
+            bounds = np.clip(self.line(j).bounds, -FURTHEST, FURTHEST)
+            wide = np.flatnonzero(np.diff(bounds))  # values beyond belong to the outer tokens
+            bounds[wide[0]], bounds[wide[-1] + 1] = -FURTHEST, FURTHEST
+            ends[i] = np.pad(bounds, (0, most + 1 - len(bounds)), mode="edge")
             for f, one in enumerate(relatives):
                 for column in one.given:
                     others[i, f, self.schema.parts_of(column)] = True

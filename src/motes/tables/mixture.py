@@ -18,7 +18,7 @@ are ignored: an approximation that the network corrects, and the density stays n
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.special import log_ndtr, logsumexp
+from scipy.special import gammaln, log_ndtr, logsumexp, ndtr
 from threadpoolctl import threadpool_limits
 
 from motes.training.batches import systematic
@@ -87,11 +87,40 @@ class OrderedBase(NamedTuple):
 
 
 class Gaussians(NamedTuple):
-    """A mixture of C Gaussians for each of some numbers, (..., C) each; the weights sum to 1."""
+    """A mixture of C Gaussians for each of some numbers, (..., C) each, in NumPy or JAX; the weights sum to 1."""
 
-    log_weights: jax.Array
-    means: jax.Array
-    sds: jax.Array
+    log_weights: Any
+    means: Any
+    sds: Any
+
+
+class Cells(NamedTuple):
+    """The tokens of some numbers as cells of their lines.
+
+    Attributes:
+        edges: ends of the tokens, (..., K+1), finite.
+        shares: the share of each token among the values, (..., K); 0 for missing entries and padding.
+        open: which tokens have no end, (..., K): there, values are not spread evenly.
+        points: the tokens of a point mass, (..., P); K for padding.
+        around: the ends of a narrow cell around each, (..., P, 2).
+    """
+
+    edges: NDArray[np.float32]
+    shares: NDArray[np.float32]
+    open: NDArray[np.bool_]
+    points: NDArray[np.int32]
+    around: NDArray[np.float32]
+
+
+LEAST_MASS = 1e-6  # minimum mass of a token given nothing: single precision has no digits below
+
+
+def marginals(base: Base, lines: int) -> Gaussians:
+    """Return the Gaussians of the first `lines` axes given nothing, (L, C) each; in NumPy or JAX."""
+    xp: Any = jnp if isinstance(base.means, jax.Array) else np
+    variances = xp.diagonal(base.covariances, axis1=1, axis2=2)
+    means, sds = base.means[:, :lines].T, xp.sqrt(variances[:, :lines]).T
+    return Gaussians(xp.broadcast_to(base.log_weights, means.shape), means, sds)
 
 
 def in_order(base: Base, order: jax.Array) -> OrderedBase:
@@ -160,7 +189,8 @@ COUNTS = (1, 2, 3, 4, 6, 8, 12)
 SHARES = (0.0, 0.1, 0.3, 0.6)
 RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
 MOST = 20_000  # maximum number of rows to which a mixture is fitted
-GATES = (0.002, 0.999)  # range of the first experts' initial gates
+GATES = (0.002, 0.999)  # range of the initial gates
+NEVER = -1e30  # stands for the log-probability of 0
 LEAST_FRAME = 0.02  # minimum initial share of an applicable histogram
 STARTS = 4  # starts of a fit; the best is kept: one in three ends in a bad optimum, and with k-means all may
 LONGEST = 40  # maximum number of iterations of a fit,
@@ -377,20 +407,61 @@ def _log_normals(y: Array, means: Array, covariances: Array) -> Array:
     return np.stack(terms, axis=1) - 0.5 * y.shape[1] * np.log(2 * np.pi)
 
 
+PRIORS = np.geomspace(1.0, 1e6, 25)  # candidate numbers of prior rows of the mixture
+
+
+def smoothed_shares(base: Base, cells: Sequence[Cells], rows: int) -> list[Array]:
+    """Return the shares of the tokens of each number, (K,), shrunk towards those of the mixture.
+
+        (rows_k + c N0_k) / (rows + c),    rows_k: the rows with token k, N0_k: the mixture's mass in it
+
+    A token has few rows, whose number is mostly chance where the mixture is right. The number c of prior rows has the
+    highest evidence for the rows of all tokens (the Dirichlet-multinomial distribution: Minka 2000, section 3).
+
+    Args:
+        base: the mixture of L numbers and some labels.
+        cells: the tokens of each number; point masses keep their shares.
+        rows: the number of rows.
+    """
+    alone, smoothed = marginals(jax.tree.map(np.asarray, base), len(cells)), []
+    for axis, (_, shares, _, points, _) in enumerate(cells):
+        masses = np.maximum(_token_masses(Gaussians(*(part[axis] for part in alone)), cells[axis]), LEAST_MASS)
+        dense = (shares > 0) & ~np.isin(np.arange(len(shares)), points)
+        counts, prior = rows * shares[dense].astype(np.float64), masses[dense] / masses[dense].sum()
+        log_evidence = [
+            (gammaln(counts + c * prior) - gammaln(c * prior)).sum() + gammaln(c) - gammaln(counts.sum() + c)
+            for c in PRIORS
+        ]
+        c, made = PRIORS[np.argmax(log_evidence)], shares.astype(np.float64)
+        made[dense] = shares[dense].sum(dtype=np.float64) * (counts + c * prior) / (counts.sum() + c)
+        smoothed.append(made)
+    return smoothed
+
+
 def first_gates(
-    base: Base, y: Array, low: Array, high: Array, log_even: Array, log_frames: Array, weights: Array
+    base: Base,
+    y: Array,
+    low: Array,
+    high: Array,
+    codes: NDArray[np.integer],
+    cells: Sequence[Cells],
+    log_even: Array,
+    log_frames: Array,
+    weights: Array,
 ) -> tuple[Array, Array]:
-    """Compute the initial log-odds of the tokens, (L,), and log-weights of histograms, (L, F), by maximum likelihood.
+    """Compute the initial log-odds of the even spread, (L,), and log-weights of histograms, (L, F).
 
-    Both are relative to the Gaussians.
+    Both have the maximum likelihood. See `tables/network.py` for the experts.
 
-    The numbers are predicted in the order of the columns and in reverse, after the labels. In one order alone, neither
+    The numbers are predicted in the order of the columns and in reverse, after the labels. In one order alone, no
     expert has an advantage for the first number, and its gate would be wrong in later places.
 
     Args:
         base: the mixture of L numbers and some labels.
         y: places on its axes, (n, A).
         low, high: rounding intervals of the numbers, (n, L).
+        codes: their tokens, (n, L).
+        cells: the tokens of each number on its line.
         log_even: log p of the entries by their tokens alone, (n, L).
         log_frames: log p of the entries by each histogram, (n, L, F); minus infinity if there is none, or it does not
             apply.
@@ -398,25 +469,65 @@ def first_gates(
     """
     lines = low.shape[1]
     orders = np.arange(lines), np.arange(lines)[::-1]
-    log_normal = np.concatenate([_log_in_turn(base, y, low, high, order) for order in orders])
-    log_even, weights = np.concatenate([log_even, log_even]), np.concatenate([weights, weights])
-    gates = np.full(lines, 0.5)
+    both = [_log_experts(base, y, low, high, codes, cells, log_even, order) for order in orders]
+    log_even, log_normal = (np.concatenate(expert) for expert in zip(*both, strict=True))
+    weights, gates = np.concatenate([weights, weights]), np.full(lines, 0.5)
     for _ in range(50):  # expectation and maximisation
         first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
         gates = np.clip(np.average(np.exp(first - np.logaddexp(first, second)), axis=0, weights=weights), *GATES)
-    both = np.logaddexp(np.log(gates) + log_even, np.log1p(-gates) + log_normal)[..., None]
+    log_own = np.logaddexp(np.log(gates) + log_even, np.log1p(-gates) + log_normal)[..., None]
     log_frames = np.concatenate([log_frames, log_frames])
     shares = np.full(log_frames.shape[1:], 0.5)  # of each histogram alone: it depends on the order which ones apply
     for _ in range(50):
-        first, second = np.log1p(-shares) + both, np.log(shares) + log_frames
+        first, second = np.log1p(-shares) + log_own, np.log(shares) + log_frames
         shares = np.average(np.exp(second - np.logaddexp(first, second)), axis=0, weights=weights)
         shares = np.clip(shares, LEAST_FRAME, 1 - LEAST_FRAME)
-    odds = np.log(gates) - np.log1p(-gates)
-    return odds, np.log(shares) - np.log1p(-shares) - np.log1p(-gates)[:, None]
+    return np.log(gates) - np.log1p(-gates), np.log(shares) - np.log1p(-shares)
 
 
-def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
-    """Compute log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in `order`."""
+def _log_experts(
+    base: Base,
+    y: Array,
+    low: Array,
+    high: Array,
+    codes: NDArray[np.integer],
+    cells: Sequence[Cells],
+    log_even: Array,
+    order: NDArray[np.integer],
+) -> tuple[Array, Array]:
+    """Compute log p of numbers by the even spread and by the Gaussians, (n, L) each; arguments as in `first_gates`."""
+    log_even, log_normal = log_even.copy(), np.empty_like(log_even)
+    alone = marginals(jax.tree.map(np.asarray, base), low.shape[1])
+    for axis, log_density, normals in _numbers_in_turn(base, y, low, high, order):
+        own, shares = codes[:, axis], cells[axis].shares.astype(np.float64)
+        masses_alone = np.maximum(_token_masses(Gaussians(*(part[axis] for part in alone)), cells[axis]), LEAST_MASS)
+        ratio = _token_masses(normals, cells[axis]) / masses_alone  # (n, K)
+        log_total = np.log(ratio @ shares)
+        with np.errstate(divide="ignore"):
+            log_even[:, axis] += np.log(np.take_along_axis(ratio, own[:, None], 1)[:, 0]) - log_total
+            of_density = np.log(shares / masses_alone)[own] + log_density - log_total
+        log_normal[:, axis] = np.where(np.isin(own, cells[axis].points), log_even[:, axis], of_density)
+        log_even[:, axis] = np.where(cells[axis].open[own], of_density, log_even[:, axis])
+    return np.maximum(log_even, NEVER), np.maximum(log_normal, NEVER)
+
+
+def _token_masses(normals: Gaussians, cells: Cells) -> Array:
+    """Compute the mass of Gaussians (..., C) in each token of one number, (..., K), as `network.token_masses` does."""
+    weights, means, sds = (part[..., None, :] for part in (np.exp(normals.log_weights), normals.means, normals.sds))
+    upto = lambda edges: (weights * ndtr((edges[:, None] - means) / sds)).sum(-1)
+    masses, points = np.diff(upto(cells.edges)), cells.points[cells.points < len(cells.shares)]
+    if len(points):
+        masses[..., points] = np.diff(upto(cells.around[: len(points)].ravel()))[..., ::2]
+    return masses
+
+
+def _numbers_in_turn(
+    base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]
+) -> Iterator[tuple[int, Array, Gaussians]]:
+    """Yield each number of `order`, its log p (n,) by the base alone, and its Gaussians (n, C).
+
+    Both are given the labels and the numbers before it.
+    """
     weights, means, covariances, is_number, slopes, offsets = (np.array(part, dtype=np.float64) for part in base)
     turns = np.append(np.arange(low.shape[1], y.shape[1]), order)
     means, covariances = means[:, turns], covariances[:, turns][:, :, turns]
@@ -424,17 +535,16 @@ def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[n
     factors = np.linalg.cholesky(covariances)
     centred = y[:, turns] - means[:, None]
     e = np.stack([solve_triangular(L, one.T, lower=True).T for L, one in zip(factors, centred, strict=True)], 1)
-    log_normal = np.empty_like(low)
     for k, axis in enumerate(turns):
         sd = np.asarray(factors[:, k, k], np.float64)
         if axis < low.shape[1]:
             mean = y[:, axis, None] - sd * e[:, :, k]
             terms = log_mass_of(low[:, axis, None], high[:, axis, None], mean, sd)
             log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
-            log_normal[:, axis] = logsumexp(log_weights + terms, axis=1)
+            log_normal = np.asarray(logsumexp(log_weights + terms, axis=1))
+            yield int(axis), log_normal, Gaussians(log_weights, mean, np.broadcast_to(sd, mean.shape))
         of_labels = is_number[axis], slopes[:, axis], offsets[:, axis]
         log_weights += log_weight_change(e[:, :, k], np.log(sd), y[:, axis, None], *of_labels)
-    return log_normal
 
 
 def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:

@@ -751,7 +751,7 @@ def check_table(orders: AnyOrderModel, rows: Encoded) -> None:
     parts = [schema.parts_of(column) for column in schema.learned]
     require(all(np.all(np.diff(place[own]) > 0) for own in parts), "its order has a fine part before a coarse one")
     members = len(orders.models.network.hidden)
-    shapes = [group.log_masses.shape for group in layout.groups] + [(len(layout.lines), layout.bins.edges.shape[1] - 1)]
+    shapes = [group.log_masses.shape for group in layout.groups]
     biases = [one.shape for one in orders.bias] == [(members, *shape) for shape in shapes]
     require(biases and all(np.isfinite(one).all() for one in orders.bias), "its biases")
     covariances = np.asarray(base.covariances, np.float64)

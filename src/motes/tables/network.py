@@ -33,7 +33,7 @@ from motes.tables.layout import (
     softened,
     waves_of,
 )
-from motes.tables.mixture import Base, Gaussians, OrderedBase, components_given, in_order
+from motes.tables.mixture import LEAST_MASS, Base, Cells, Gaussians, OrderedBase, components_given, in_order, marginals
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
 from motes.tables.relative import CELLS
 from motes.tables.schema import Schema
@@ -223,21 +223,25 @@ def thinned(h: jax.Array, dropout: Dropout | None, first: int) -> jax.Array:
     return h * jnp.repeat((bits >= out) * (256 / (256 - out)), SHARED, axis=0)[: len(h)]
 
 
-# --- The likelihood of a row from the network's outputs: tokens and densities ---------------------------------------
+# --- The likelihood of a row from the network's outputs: tokens, and densities within them ---------------------------
 #
-# A part on a line has two experts and a gate g between them, all given the visible parts:
+# A value of a part on a line lies in one of its tokens k, with a share h_k of the training rows.
 #
-#     p(x_j | visible) = g_j a(x_j) + (1 - g_j) sum_c w_c N(x_j; m_c, s_c^2)
+#     p(x | visible) = exp(t_k) h_k (g L_k e_k(x) + (1 - g) (floor e_k(x) + N(x) / (N0_k S))) / Z,
+#     L_k = floor + N_k / (N0_k S),    S = sum over l of h_l N_l / N0_l,    Z = sum over l of exp(t_l) h_l L_l
 #
-# a is the softmax over the part's tokens, spread evenly over each token. The Gaussians are those of the base, moved by
-# the network, and some of the network's own. If relation r gives the value y_r (see `tables/layout.py`), some more
-# Gaussians start at y_r, because a value may be close to the relation's value without being equal. Histograms relative
-# to other columns (see `tables/relative.py`) are experts too; where they apply, they belong to the same mixture as the
-# Gaussians, and both other experts have less weight. A missing entry is a
-# token on which both experts agree: it has probability a(missing), whatever the gate, and the Gaussians together have
-# 1 - a(missing). The first and the last cell of a bounded lattice are unbounded. A value on a lattice has the mass of
-# its cell, a real number a density in y, and a value with its own token the probability of the token. All are exact, so
-# p is normalised.
+# N is a mixture of Gaussians given the visible parts: those of the base, moved by the network, and some of its own. N_k
+# is its mass in the token, and N0_k the mass of the base given nothing, so the lift L_k tells how much more likely the
+# token is given the visible parts. Within the token, two experts with a gate g between them tell where the value lies:
+# e_k spreads it evenly, and the other one has the shape of the Gaussians; a token without an end has only the latter.
+# Given nothing, all tokens have their shares of the training rows; a gate that gives weight to the even spread costs no
+# correlation. The network's t_k correct each token.
+#
+# If relation r gives the value y_r (see `tables/layout.py`), some more Gaussians start at y_r, because a value may be
+# close to the relation's value without being equal. Histograms relative to other columns (see `tables/relative.py`) are
+# experts beside this sum, for values in any token. A missing entry is a token without a place: its probability is the
+# same whichever expert is right. A value on a lattice has the mass of its cell, a real number a density in y, and a
+# point mass the probability of its token. All are exact, so p is normalised.
 
 
 HALF_LOG_TWO_PI = 0.9189385332046727
@@ -245,6 +249,9 @@ SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network can move a mean (
 NARROW = 0.3  # width of a cell, in standard deviations, up to which a parabola gives the Gaussian's mass to 1e-6
 ROOT_TWO = 2**0.5
 TINY = 1e-30  # minimum mass of a cell under one Gaussian
+LEAST_LIFT = 1e-5  # floor of the lifts
+LOG_LEAST_LIFT = math.log(LEAST_LIFT)
+NO_GATE = -20.0  # the gate of a token without an end
 WIDE = 100.0  # standard deviation of a Gaussian that never moves,
 LOG_WIDE = -14.0  # and its log-weight: one in a million
 LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # log-weight of the other Gaussians together
@@ -260,10 +267,10 @@ class Near(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """F histograms relative to other columns for some numbers, in one mixture with their Gaussians.
+    """F histograms relative to other columns for some numbers.
 
     Attributes:
-        log_weights: (..., F); before they are in the mixture, relative to the Gaussians together.
+        log_weights: (..., F).
         log_cells: log of the share of each cell, (..., F, CELLS); they sum to 1.
     """
 
@@ -271,22 +278,24 @@ class Frames(NamedTuple):
     log_cells: jax.Array
 
 
-def framed(outputs: jax.Array, could: jax.Array) -> Frames:
-    """Compute the histograms from outputs (..., F, 1 + CELLS), and whether they apply, (..., F)."""
-    return Frames(jnp.where(could, outputs[..., 0], NEVER), jax.nn.log_softmax(outputs[..., 1:], -1))
+def weighed_frames(outputs: jax.Array, could: jax.Array) -> tuple[jax.Array, Frames]:
+    """Compute the histograms from outputs (..., F, 1 + CELLS), and whether they apply, (..., F).
+
+    Also return the log of the weight that they leave to the other experts, (...).
+    """
+    log_weights = jnp.where(could, outputs[..., 0], NEVER)  # relative to the others
+    log_weights = jax.nn.log_softmax(jnp.pad(log_weights, [(0, 0)] * (could.ndim - 1) + [(1, 0)]), -1)
+    return log_weights[..., 0], Frames(log_weights[..., 1:], jax.nn.log_softmax(outputs[..., 1:], -1))
 
 
-def moved(base: Gaussians, outputs: jax.Array, near: Near, frames: Frames) -> tuple[jax.Array, Gaussians, Frames]:
-    """Compute log g and log (1 - g), (n, L, 2), and the Gaussians (n, L, N + 1), from outputs (n, L, 1 + 3 N).
+def moved(base: Gaussians, outputs: jax.Array, near: Near) -> Gaussians:
+    """Compute the Gaussians (n, L, N + 1) from outputs (n, L, 3 N).
 
     N counts the base's components, the network's own Gaussians, and those at the places from relations. The last
     Gaussian is wide, has a tiny weight, and never moves: without it, a number far from all others would be practically
-    impossible. Also return `frames` with their log-weights in the mixture.
+    impossible.
     """
-    gate, numbers = outputs[..., 0], outputs[..., 1:]
-    more = jax.nn.logsumexp(jnp.pad(frames.log_weights, [(0, 0)] * gate.ndim + [(1, 0)]), -1)  # of the Gaussians, 0
-    gate = jax.nn.log_softmax(jnp.stack([gate, more], -1), -1)
-    weight, shift, stretch = jnp.split(numbers, 3, axis=-1)
+    weight, shift, stretch = jnp.split(outputs, 3, axis=-1)
     close = near.y.shape[-1] * len(CLOSE)
     own = weight.shape[-1] - base.means.shape[-1] - close
     each = lambda part: jnp.repeat(part, len(CLOSE), -1)
@@ -300,10 +309,73 @@ def moved(base: Gaussians, outputs: jax.Array, near: Near, frames: Frames) -> tu
     sds = spread * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
     means = pad(base.means, places, each(near.y)) + spread * SHIFT * jnp.tanh(shift / SHIFT)
     last = lambda value: jnp.full((*means.shape[:-1], 1), value)
-    rest = LOG_REST - more[..., None]
-    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + rest, last(LOG_WIDE)], -1)
+    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + LOG_REST, last(LOG_WIDE)], -1)
     means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
-    return gate, Gaussians(log_weights, means, sds), frames._replace(log_weights=frames.log_weights + rest)
+    return Gaussians(log_weights, means, sds)
+
+
+class Experts(NamedTuple):
+    """What the Gaussians say of the tokens of some numbers, K each.
+
+    Attributes:
+        log_lifts: logs of the lifts, which are added to the logits of the tokens, (..., K).
+        log_even: log of the share of the even spread within each token, (..., K); 0 for tokens without a density.
+        log_scale: log of the factor of the Gaussians' mass within each token, (..., K).
+    """
+
+    log_lifts: jax.Array
+    log_even: jax.Array
+    log_scale: jax.Array
+
+
+def experts_of(gate: jax.Array, masses: jax.Array, masses_alone: jax.Array, cells: Cells) -> Experts:
+    """Compute the lifts of tokens, and the weights of the experts within them.
+
+    Args:
+        gate: log-odds of the even spread, (...).
+        masses: the Gaussians' mass in each token, (..., K); see `token_masses`.
+        masses_alone: the base's mass in each token given nothing, (..., K).
+        cells: the tokens.
+    """
+    gate = jnp.where(jnp.asarray(cells.open), NO_GATE, gate[..., None])
+    log_even, log_normal = jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)
+    shares, masses_alone = jnp.asarray(cells.shares), jnp.maximum(masses_alone, LEAST_MASS)
+    ratio = masses / masses_alone
+    total = jnp.maximum((shares * ratio).sum(-1, keepdims=True), LEAST_MASS)
+    log_lifts = jnp.log(LEAST_LIFT + ratio / total)
+    log_even = jnp.logaddexp(log_even, log_normal + LOG_LEAST_LIFT - log_lifts)
+    log_scale = log_normal - jnp.log(masses_alone * total) - log_lifts
+    valued = shares > 0
+    dense = valued & ~points_of(cells)
+    return Experts(
+        jnp.where(valued, log_lifts, 0.0), jnp.where(dense, log_even, 0.0), jnp.where(dense, log_scale, NEVER)
+    )
+
+
+def points_of(cells: Cells) -> jax.Array:
+    """Return which tokens are point masses, (..., K)."""
+    count = cells.shares.shape[-1]
+    return (jnp.asarray(cells.points)[..., None] == jnp.arange(count)).any(-2)
+
+
+def mass_upto_tokens(normals: Gaussians, cells: Cells) -> jax.Array:
+    """Compute the mass of Gaussians (..., C) below the ends of tokens, and of the cells around point masses.
+
+    The result is (..., K + 1 + 2 P), minus a half of the Gaussians' weights.
+    """
+    points = jnp.asarray(cells.points)
+    around = jnp.asarray(cells.around).reshape(*points.shape[:-1], -1)
+    return mass_upto(normals, jnp.concatenate([jnp.asarray(cells.edges), around], -1))
+
+
+def token_masses(upto: jax.Array, cells: Cells) -> jax.Array:
+    """Compute the mass in each token, (..., K), from `mass_upto_tokens`; for a point mass, in the cell around it."""
+    points, count = jnp.asarray(cells.points), cells.edges.shape[-1]
+    masses, ends = jnp.diff(upto[..., :count]), upto[..., count:]
+    if points.shape[-1]:
+        each = jax.nn.one_hot(points, count - 1)  # (..., P, K)
+        masses = masses + jnp.einsum("...p,...pk->...k", ends[..., 1::2] - ends[..., ::2], each)
+    return jnp.maximum(masses, 0.0)
 
 
 OWN_WEIGHT = -7.0  # initial log-weight of the network's own Gaussians: -4 costs more than training wins back
@@ -318,14 +390,40 @@ def masses_upto(normals: Gaussians, edges: jax.Array) -> jax.Array:
     return 0.5 * jnp.exp(normals.log_weights) * jax.lax.erf(z)
 
 
+@jax.custom_vjp
 def mass_upto(normals: Gaussians, edges: jax.Array) -> jax.Array:
     """Compute the mass of all Gaussians (..., C) below edges (..., T), minus a half of their weights, (..., T).
 
-    One Gaussian after the other: one array of all Gaussians at all edges takes three times as long.
+    One Gaussian after the other: one array of all Gaussians at all edges takes three times as long. Its derivative is
+    written out below, so that no such array is kept for it either; edges are constants.
     """
-    each = Gaussians(*(jnp.moveaxis(part, -1, 0)[..., None] for part in normals))
-    start = jnp.zeros(jnp.broadcast_shapes(each.means.shape[1:], edges.shape))
-    return jax.lax.scan(lambda upto, one: (upto + masses_upto(one, edges), None), start, each)[0]
+    start = jnp.zeros(jnp.broadcast_shapes(normals.means[..., :1].shape, edges.shape))
+    return jax.lax.scan(lambda upto, one: (upto + masses_upto(one, edges), None), start, _one_by_one(normals))[0]
+
+
+def _mass_and_slope(normals: Gaussians, edges: jax.Array) -> tuple[jax.Array, tuple[Gaussians, jax.Array]]:
+    return mass_upto(normals, edges), (normals, edges)
+
+
+def _mass_slopes(given: tuple[Gaussians, jax.Array], slope: jax.Array) -> tuple[Gaussians, None]:
+    """Return the slopes of log-weights, means and standard deviations, from the `slope` of the masses (..., T)."""
+    normals, edges = given
+
+    def step(_: None, one: Gaussians) -> tuple[None, Gaussians]:
+        z, below = (edges - one.means) / one.sds, masses_upto(one, edges)
+        height = jnp.exp(one.log_weights - 0.5 * jnp.square(z) - HALF_LOG_TWO_PI) / one.sds
+        return None, Gaussians(*((slope * part).sum(-1) for part in (below, -height, -height * z)))
+
+    slopes = jax.lax.scan(step, None, _one_by_one(normals))[1]
+    return Gaussians(*(jnp.moveaxis(part, 0, -1) for part in slopes)), None
+
+
+mass_upto.defvjp(_mass_and_slope, _mass_slopes)
+
+
+def _one_by_one(normals: Gaussians) -> Gaussians:
+    """Return Gaussians (..., C) as (C, ..., 1), for a scan."""
+    return Gaussians(*(jnp.moveaxis(part, -1, 0)[..., None] for part in normals))
 
 
 def frame_masses_upto(frames: Frames, edges: jax.Array, ends: jax.Array) -> jax.Array:
@@ -405,23 +503,6 @@ def log_present(log_missing: jax.Array) -> jax.Array:
     return jnp.log(-jnp.expm1(jnp.minimum(log_missing, CERTAIN)))
 
 
-def log_value(
-    gate: jax.Array, log_code: jax.Array, inner: jax.Array, log_normal: jax.Array, on_code: jax.Array
-) -> jax.Array:
-    """Compute log p of a value of a part with both experts, (...).
-
-    Args:
-        gate: log g and log (1 - g), (..., 2).
-        log_code: log-probability of the value's token.
-        inner: log share of the value in an even spread over the token, or the log-density.
-        log_normal: the Gaussians' log-mass or log-density at the value.
-        on_code: whether the value has a token of its own without width (an atom, or missing), outside the density.
-    """
-    first = gate[..., 0] + log_code + inner
-    second = gate[..., 1] + jnp.where(on_code, 0.0, log_normal)
-    return jnp.where(on_code, first, jnp.logaddexp(first, second))
-
-
 # --- The network and the base together: predictions of all masked parts of a row, given the visible ones ------------
 
 
@@ -451,46 +532,77 @@ class MaskedModel(eqx.Module):
             dropout: of the network's units, in training.
         """
         state, could = self.network.state(layout, rows, visible, dropout), possible(layout, rows, visible)
-        made = jnp.zeros(rows.codes.shape)
-        log_missing = jnp.full(rows.codes.shape, NEVER)
+        log_p = jnp.zeros(rows.codes.shape)
+        log_missing, log_even, log_scale = (jnp.full(rows.codes.shape, NEVER) for _ in range(3))
         odds = missing_log_odds(layout, seen_missing(layout, rows.codes, visible))
+        if len(layout.lines):
+            gate, normals, log_others, frames = self._densities(layout, heads, base, rows, visible, state, could)
+            alone = marginals(self.base, len(layout.lines))
         for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
-            own = jnp.asarray(layout.patterns.codes)[group.parts]
+            own, here = jnp.asarray(layout.patterns.codes)[group.parts], rows.codes[:, group.parts]
             logits = code_logits(group, codes, bias, state) + at_missing(own, odds[:, group.parts], bias.shape[-1])
-            take = lambda code, logits=logits: jnp.take_along_axis(logits, code[..., None], -1)[..., 0]
+            take = lambda part, code: jnp.take_along_axis(part, code[..., None], -1)[..., 0]
+            if group.cells is not None:
+                of_group = lambda normals, lines=group.lines: Gaussians(*(part[..., lines, :] for part in normals))
+                masses, masses_alone = (
+                    token_masses(mass_upto_tokens(of_group(some), group.cells), group.cells)
+                    for some in (normals, alone)
+                )
+                experts = experts_of(gate[:, group.lines], masses, masses_alone, group.cells)
+                logits = logits + experts.log_lifts
+                log_even = log_even.at[:, group.parts].set(take(experts.log_even, here))
+                log_scale = log_scale.at[:, group.parts].set(take(experts.log_scale, here))
             total = jax.nn.logsumexp(logits, -1)
-            made = made.at[:, group.parts].set(take(rows.codes[:, group.parts]) - total)
-            absent = jnp.where(own < 0, NEVER, take(jnp.broadcast_to(own, total.shape)) - total)
+            log_p = log_p.at[:, group.parts].set(take(logits, here) - total)
+            absent = jnp.where(own < 0, NEVER, take(logits, jnp.broadcast_to(own, total.shape)) - total)
             log_missing = log_missing.at[:, group.parts].set(absent)
         if len(layout.lines):
-            lines = jnp.asarray(layout.lines)
-            at = lambda part: part[:, lines]
-            known = layout.known(rows.codes, visible)[:, layout.axes]
-            given = components_given(base, on_axes(layout, rows.y, rows.codes), known)
-            given = Gaussians(*(part[:, : len(lines)] for part in given))
-            outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
-            # A line without relations, or histograms, uses the padding after all lines with some.
-            padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))[:, layout.line_links, : layout.near]
-            cells = jnp.einsum("nh,jfbh->njfb", state, heads.frames) + heads.frame_bias
-            padding = ((0, 0), (0, 1), (0, 0))
-            frames = framed(
-                jnp.pad(cells, (*padding, (0, 0)))[:, layout.line_references],
-                jnp.pad(possible_frames(layout, rows, visible), padding)[:, layout.line_references],
-            )
-            gate, normals, frames = moved(given, outputs, Near(at(rows.given)[..., : layout.near], padded), frames)
-            missing = at(rows.codes == jnp.asarray(layout.patterns.codes))
-            present = gate[..., 1] + log_present(at(log_missing))
-            gate = jnp.stack([jnp.where(missing, 0.0, gate[..., 0]), present], -1)
+            at = lambda part: part[:, jnp.asarray(layout.lines)]
             low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
             log_normal = log_mixture(normals, low, high, cell)
-            log_normal = jnp.logaddexp(log_normal, log_frames(frames, at(rows.place), at(rows.extent), cell))
-            made = made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
+            log_within = jnp.logaddexp(at(log_even) + at(rows.inner), at(log_scale) + log_normal)
+            log_lines = at(log_p) + jnp.where(at(rows.alone), 0.0, log_within)
+            of_frames = log_present(at(log_missing)) + log_frames(frames, at(rows.place), at(rows.extent), cell)
+            of_frames = jnp.where(at(rows.alone), NEVER, of_frames)
+            missing = at(rows.codes == jnp.asarray(layout.patterns.codes))
+            log_lines = jnp.logaddexp(jnp.where(missing, 0.0, log_others) + log_lines, of_frames)
+            log_p = log_p.at[:, layout.lines].set(log_lines)
         if not len(linked := layout.links.parts):
-            return made
+            return log_p
         rho = jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias
         rho = softened(rho, jnp.asarray(layout.links.log_least))
         holds = bits_of(rows.holds[:, linked], could.shape[-1])
-        return made.at[:, linked].set(log_linked(rho, could, holds, made[:, linked]))
+        return log_p.at[:, linked].set(log_linked(rho, could, holds, log_p[:, linked]))
+
+    def _densities(
+        self,
+        layout: Layout,
+        heads: Heads,
+        base: OrderedBase,
+        rows: EncodedRows,
+        visible: jax.Array,
+        state: jax.Array,
+        could: jax.Array,
+    ) -> tuple[jax.Array, Gaussians, jax.Array, Frames]:
+        """Predict the gate, the Gaussians, and the histograms of all lines, (n, L, ...), from a state (n, H).
+
+        The third result is the log of the weight that the histograms leave to the others. `could` tells which relations
+        apply; see `possible`.
+        """
+        lines = jnp.asarray(layout.lines)
+        known = layout.known(rows.codes, visible)[:, layout.axes]
+        given = components_given(base, on_axes(layout, rows.y, rows.codes), known)
+        given = Gaussians(*(part[:, : len(lines)] for part in given))
+        outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
+        # A line without relations, or histograms, uses the padding after all lines with some.
+        padding = ((0, 0), (0, 1), (0, 0))
+        close = Near(rows.given[:, lines, : layout.near], jnp.pad(could, padding)[:, layout.line_links, : layout.near])
+        cells = jnp.einsum("nh,jfbh->njfb", state, heads.frames) + heads.frame_bias
+        log_others, frames = weighed_frames(
+            jnp.pad(cells, (*padding, (0, 0)))[:, layout.line_references],
+            jnp.pad(possible_frames(layout, rows, visible), padding)[:, layout.line_references],
+        )
+        return outputs[..., 0], moved(given, outputs[..., 1:], close), log_others, frames
 
 
 def possible(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array:
@@ -592,19 +704,18 @@ class Scale:
     """The tokens of one part on its line.
 
     Attributes:
-        ends: (L+1,), the edges, finite.
+        edges: (L+1,), the edges, at most FAR from 0.
+        ends: (L+1,), the edges within the range of the training rows.
         ranks: (L+1,), the share of the training rows below each edge.
         points: (L,), which tokens have no width.
-        first, last: whether the first and the last token are bounded, so that their outer cells reach to infinity.
         repeats: frequent values within the tokens.
         upto: (V+1,), the cumulative sum of their shares.
     """
 
+    edges: Array
     ends: Array
     ranks: Array
     points: NDArray[np.bool_]
-    first: bool
-    last: bool
     repeats: Repeats
     upto: Array
 
@@ -612,13 +723,13 @@ class Scale:
     def of(cls, part: Part) -> "Scale":
         """Create the scale of a part with edges."""
         assert part.edges is not None
-        ends, drawn = part.edges.copy(), part.draw_range
-        first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
+        edges, ends, drawn = np.clip(part.edges, -FAR, FAR), part.edges.copy(), part.draw_range
         if drawn is not None:
-            ends[0], ends[-1] = (ends[0] if first else drawn[0]), (ends[-1] if last else drawn[1])
+            for end in (0, -1):
+                ends[end] = ends[end] if np.isfinite(ends[end]) else drawn[end]
         repeats = part.repeats or Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
         upto = np.append(0.0, np.cumsum(repeats.within))
-        return cls(ends, part.ranks, np.diff(ends) <= 0, first, last, repeats, upto)
+        return cls(edges, ends, part.ranks, np.diff(ends) <= 0, repeats, upto)
 
     def rank(self, codes: NDArray[np.integer], y: Array) -> Array:
         """Compute the share of the training rows below y (n,)."""
@@ -715,8 +826,6 @@ class Reader:
         alone = (codes >= count) | scale.points[place]
         smooth = self.schema.parts[j].smooth
         inner = np.where(alone, 0.0, scale.inner(place, low, high)) if smooth else np.zeros(len(codes))
-        low = np.where(scale.first & (place == 0) & (low <= scale.ends[0]), -FAR, low)
-        high = np.where(scale.last & (place == count - 1) & (high >= scale.ends[-1]), FAR, high)
         return {
             "y": np.where(codes < count, y, 0.0), "u": scale.rank(place, y), "low": low, "high": high,
             "cell": high - low, "inner": inner, "alone": alone,

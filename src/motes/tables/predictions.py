@@ -208,7 +208,7 @@ def _summary_columns(kind: Kind, values: NDArray[Any], quantiles: Sequence[float
 
 # --- The distributions of all masked columns of one row, each given the visible entries -----------------------------
 #
-#     p(low < x_j < high | visible) = g_j a(token) share(low, high) + (1 - g_j) sum_c w_c (Phi_c(high) - Phi_c(low))
+#     p(low < x_j < high | visible) = p(token) (even share(low, high) + scale sum_c w_c (Phi_c(high) - Phi_c(low)))
 #
 # Each part is divided into pieces: its tokens, cut at the edges of a chart. The masses of a part sum to 1.
 
@@ -281,14 +281,18 @@ def _piece_masses(unmasker: MaskedDenoiser, rows: MaskedRows, j: int, pieces: Pi
     p = np.exp(view.log_codes[:, pieces.codes].astype(np.float64))  # (M, m)
     if reader.scales[j] is not None:
         entry = reader.entry(j, pieces.codes, pieces.y, pieces.low, pieces.high)
-        p *= np.exp(entry["inner"])
-        if view.density is not None:
+        even = np.exp(entry["inner"])
+        if view.density is None:
+            p *= even
+        else:
+            take = lambda part: np.exp(part[:, pieces.codes].astype(np.float64))
             log_weights, means, sds = (part[:, None].astype(np.float64) for part in view.density.normals)
             upto = [ndtr((entry[end][:, None] - means) / sds) for end in ("low", "high")]  # (M, m, C)
-            mass = (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1)
+            mass = take(view.density.log_even) * even
+            mass += take(view.density.log_scale) * (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1)
             origin, unit, _ = unmasker.coordinates(rows, j)
             limits = (
-                unmasker.limits(j, Within(np.zeros(0), entry["low"], entry["high"]))
+                unmasker.limits(j, Within(np.zeros(0), entry["low"], entry["high"], np.zeros(0)))
                 if j in reader.linker.relatives
                 else ()
             )
@@ -297,10 +301,9 @@ def _piece_masses(unmasker: MaskedDenoiser, rows: MaskedRows, j: int, pieces: Pi
                 upto_cells = np.pad(np.cumsum(cells, axis=1), ((0, 0), (1, 0)))
                 v = [(end - origin[0, f]) / unit[0, f] for end in limits]
                 of_ends = [np.stack([np.interp(end, relative.edges, one) for one in upto_cells]) for end in v]
-                mass += np.exp(view.density.frames.log_weights[:, f, None]) * (of_ends[1] - of_ends[0])
-            mass = np.where(entry["alone"], 0.0, mass)
-            gate = np.exp(view.gate)
-            p = gate[:, :1] * p + gate[:, 1:] * mass
+                weights = np.exp(view.density.frames.log_weights[:, f, None] - view.density.log_q[:, pieces.codes])
+                mass += weights * (of_ends[1] - of_ends[0])
+            p *= np.where(entry["alone"], 1.0, mass)
     if derived:
         shares, rest = shares_of(view.links, [one.take(np.zeros(len(p), int)) for one in derived])
         p *= rest[:, None]

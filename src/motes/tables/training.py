@@ -19,7 +19,7 @@ import optax
 from numpy.typing import NDArray
 
 from motes.tables.layout import Layout
-from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
+from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base, smoothed_shares
 from motes.tables.network import (
     CLOSE,
     SHARED,
@@ -217,7 +217,7 @@ LONGEST = 65_536  # maximum number of rows in an epoch, if the number of distinc
 PADDED = 512  # the compiled program has a multiple of this number of rows
 WORSE = 3.0  # nats per token: training has diverged if losses stay this far above the first ones
 LONGER = 1.4  # training stops at this multiple of the best step, if later weights are significantly worse
-SHARES = (1.0, 0.5, 0.25, 0.0)  # candidate shares of the network's shift of the Gaussians, if rows are few,
+SHARES = (1.0, 0.5, 0.25, 0.0)  # candidate shares of the network's change of the lines, if rows are few,
 WATCHED = (1.0, 0.25)  # and those of them for which weights are evaluated during training
 
 
@@ -275,18 +275,22 @@ def table_task(
         streams = [disk.batches(options.batch, numbers) for numbers in seeds]
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: BatchDraws.of(plan, networks, options, shape, seed, begin))
-    losses, validation = _make_validation(objective, data, split.hold, plan, options, seed)
+    losses, validation = _make_validation(objective, networks, data, split.hold, plan, options, seed)
+
+    first = vectors_of(networks)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
-        """Choose the share of the network's shift of the Gaussians that is best on validation rows."""
+        """Choose the share of the network's change of the lines that is best on validation rows."""
         if validation is None or len(split.learn) == 1:
             return trained
-        share = best_share(trained.averaged, lambda some: validation.mean(losses(vectors_of(some))))
-        averages = trained.averages
+        vectors = vectors_of(trained.averaged)
+        share = best_share(vectors, networks, layout, lambda some: validation.mean(losses(some)))
+        factors, averages = line_factors(networks, layout, share), trained.averages
         if averages is not None:
-            ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
-            averages = replace(averages, weights=averages.weights * weights_of(moved_by(ones, share)))
-        return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
+            weights = moved_by(averages.weights, weights_of(networks), weights_of(factors))
+            averages = replace(averages, weights=weights)
+        averaged = members_with(trained.averaged, moved_by(vectors, first, vectors_of(factors)))
+        return replace(trained, averaged=averaged, averages=averages)
 
     return TrainingTask(
         objective,
@@ -337,23 +341,55 @@ def _pad(rows: EncodedRows) -> EncodedRows:
     return jax.tree.map(lambda part: np.pad(np.asarray(part), ((0, more), *[(0, 0)] * (np.ndim(part) - 1))), rows)
 
 
-def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
-    """Return networks that shift the Gaussians of the mixture by a share of their original shift."""
-    if share == 1:
-        return networks
+def line_factors(networks: MaskedNetwork, layout: Layout, share: float) -> MaskedNetwork:
+    """Return a factor for each weight: the share for the densities and the tokens of lines, otherwise 1.
+
+    Gates and missing entries are learned as labels are.
+    """
+    full = lambda part: np.ones(np.shape(part), np.float32)
+    values = [
+        np.zeros(group.free.shape, bool) if group.cells is None else group.cells.shares > 0 for group in layout.groups
+    ]
+    of_tokens = [np.where(here, np.float32(share), np.float32(1)) for here in values]  # (G, K)
+    of_lines = [np.where(here.any(axis=1), np.float32(share), np.float32(1)) for here in values]
     gates = np.arange(networks.line_bias.shape[-1]) == 0
-    lines, bias = np.asarray(networks.lines), np.asarray(networks.line_bias)  # NumPy compiles nothing
-    moves = lines * np.asarray(share, lines.dtype), bias * np.where(gates, 1.0, share).astype(bias.dtype)
-    return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
+    of_some = lambda some: (some.lines, some.line_bias, some.out_waves, some.out_free, some.out_bias)
+    scaled = (
+        full(networks.lines) * np.float32(share),
+        full(networks.line_bias) * np.where(gates, np.float32(1), np.float32(share)),
+        tuple(full(part) * one[:, None, None] for part, one in zip(networks.out_waves, of_lines, strict=True)),
+        tuple(
+            full(part) * (one[..., None] if part.shape[2] else np.float32(1))
+            for part, one in zip(networks.out_free, of_tokens, strict=True)
+        ),
+        tuple(full(part) * one for part, one in zip(networks.out_bias, of_tokens, strict=True)),
+    )
+    return eqx.tree_at(of_some, jax.tree.map(full, networks), scaled)
 
 
-def best_share(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], float]) -> float:
-    """Return the share of the networks' shift of the Gaussians with the best validation likelihood, one of `SHARES`.
+def moved_by(weights: Any, first: Any, factors: Any) -> NDArray[np.float32]:
+    """Return weights that differ from the first ones by a factor of their difference, of any shape."""
+    weights, first = np.asarray(weights), np.asarray(first)
+    return np.where(factors == 1, weights, first + factors * (weights - first))
+
+
+def best_share(
+    vectors: Any, networks: MaskedNetwork, layout: Layout, nats: Callable[[NDArray[np.float32]], float]
+) -> float:
+    """Return the share of the change of the lines with the best validation likelihood, one of `SHARES`.
 
     With few rows, the Gaussian mixture alone may be better than what the network adds: on penguins, a quarter of the
-    shift improved the held-out log-likelihood of the numbers by 0.2 nats per row.
+    change improved the held-out log-likelihood of the numbers by 0.2 nats per row.
+
+    Args:
+        vectors: weights after the training, (M, p).
+        networks: the networks before.
+        layout: the layout of the table.
+        nats: the loss of weights (M, p) on validation rows.
     """
-    return min(SHARES, key=lambda share: nats(moved_by(networks, share)))
+    first = vectors_of(networks)
+    each = {share: vectors_of(line_factors(networks, layout, share)) for share in SHARES}
+    return min(SHARES, key=lambda share: nats(moved_by(vectors, first, each[share])))
 
 
 def _make_batches(weights: NDArray[np.float64], seed: Sequence[int], size: int) -> Batches:
@@ -363,12 +399,18 @@ def _make_batches(weights: NDArray[np.float64], seed: Sequence[int], size: int) 
 
 
 def _make_validation(
-    objective: TableObjective, data: TableRows, hold: NDArray[np.float64], plan: Plan, options: ChosenOptions, seed: int
+    objective: TableObjective,
+    networks: MaskedNetwork,
+    data: TableRows,
+    hold: NDArray[np.float64],
+    plan: Plan,
+    options: ChosenOptions,
+    seed: int,
 ) -> tuple[Callable[[Any], NDArray[np.float64]], Validation | None]:
     """Return the losses of held-out rows, in the fixed order and in random ones, and a validation with them.
 
     Each row is evaluated with several evenly spread prefixes. The validation of several members takes the better of the
-    `WATCHED` shares of the network's shift: where rows are few, the whole shift becomes worse while labels are learned.
+    `WATCHED` shares of the change of lines: with few rows, the whole change becomes worse while labels are learned.
     """
     if not len(hold):
         return lambda weights: np.zeros((0, 0)), None
@@ -394,11 +436,11 @@ def _make_validation(
 
     shares /= shares.sum(axis=1, keepdims=True)
     watched = WATCHED if len(hold) > 1 and len(layout.lines) else (1.0,)
-    one = jax.tree.map(lambda part: np.ones((1, *part.shape), part.dtype), network)
-    scales = [vectors_of(moved_by(one, share)) for share in watched]
+    untrained = vectors_of(networks)
+    factors = [vectors_of(line_factors(networks, layout, share)) for share in watched]
 
     def best_losses(weights: Any) -> NDArray[np.float64]:
-        each = [losses(np.asarray(weights) * scale) for scale in scales]
+        each = [losses(moved_by(weights, untrained, some)) for some in factors]
         return min(each, key=lambda rows: (shares * rows).sum())
 
     first = every = options.check_every
@@ -523,7 +565,8 @@ def first_members(
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
-    networks, looked = stacked(map(make, keys)), split.hold if len(split.hold) else split.learn
+    networks = _smooth_shares(stacked(map(make, keys)), bases, layout, round(data.weights.sum()))
+    looked = split.hold if len(split.hold) else split.learn
     networks = _initialise_gates(networks, bases, layout, data, looked)
     return MaskedModel(networks, stacked(bases)), split
 
@@ -555,6 +598,19 @@ def stacked(members: Iterable[T]) -> T:
     return jax.tree.map(lambda *parts: jax.device_put(np.stack([np.asarray(part) for part in parts])), *members)
 
 
+def _smooth_shares(networks: MaskedNetwork, bases: list[Base], layout: Layout, rows: int) -> MaskedNetwork:
+    """Set the initial biases of the tokens of lines to their smoothed shares; see `smoothed_shares`."""
+    biases = [np.array(bias) for bias in networks.out_bias]
+    for member, base in enumerate(bases):
+        smoothed = smoothed_shares(base, layout.cells, rows)
+        for bias, group in zip(biases, layout.groups, strict=True):
+            for i, j in enumerate(group.parts):
+                if (line := layout.line_place[j]) >= 0:
+                    shares, here = layout.cells[line].shares, layout.cells[line].shares > 0
+                    bias[member, i, here] = np.log(smoothed[line][here] / shares[here])
+    return eqx.tree_at(lambda networks: networks.out_bias, networks, jax.device_put(tuple(biases)))
+
+
 def _initialise_gates(
     networks: MaskedNetwork, bases: list[Base], layout: Layout, data: TableRows, looked: NDArray[np.float64]
 ) -> MaskedNetwork:
@@ -572,7 +628,8 @@ def _initialise_gates(
         even = layout.log_masses[lines, rows.codes[some][:, lines]] + inner
         if data.pieces[some].sum() >= WHOLE:
             frames = log_frames_of(layout, jax.tree.map(lambda part, some=some: part[some], rows))
-            odds, more = first_gates(base, places[some], low, high, even, frames, weights[some])
+            codes = np.asarray(rows.codes)[some][:, lines]
+            odds, more = first_gates(base, places[some], low, high, codes, layout.cells, even, frames, weights[some])
         else:
             odds, more = np.full(len(lines), np.log(BLIND / (1 - BLIND))), np.full((len(lines), 0), 0.0)
         biases.append(odds)

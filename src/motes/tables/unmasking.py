@@ -1,10 +1,10 @@
 """Unmasking rows part by part, for sampling or scoring: each part given the parts already visible.
 
-    x_j ~ g_j a(. | visible) + (1 - g_j) sum_c w_c N(. | visible)
+    token of x_j ~ p(. | visible),    x_j ~ p(. | token, visible)
     log p(x) = sum over j of log p(x_j | parts before it)
 
-This is the reverse process of masked diffusion with one part per step. A compiled program draws a token or a Gaussian.
-The place within it is drawn in float64 and rounded to the nearest value of the column, which the next step sees. Each
+This is the reverse process of masked diffusion with one part per step. A compiled program draws a token and an expert
+within it. The place is drawn in float64 and rounded to the nearest value of the column, which the next step sees. Each
 block of rows has its own random numbers, so that a seed gives the same rows, however many are drawn.
 """
 
@@ -54,18 +54,22 @@ class Within:
     Attributes:
         shares: (K,) or (n, K), the allowed share of each token, padded with zeros to the tokens of the part's group.
         low, high: the allowed interval of y, numbers or (n,); ignored for labels.
+        inside: the share of each token's width that lies in the interval, (K,) or (n, K); 1 for labels.
+        narrowed: whether the interval is not that of all values that are ever drawn.
     """
 
     shares: Array
     low: Any
     high: Any
+    inside: Array
+    narrowed: bool = False
 
     @cached_property
-    def on_device(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The log-shares and both ends, as arguments of `choose`."""
+    def on_device(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """The first four fields of `steps.Allowed`."""
         with np.errstate(divide="ignore"):
             logs = put(np.log(self.shares))
-        return logs, put(np.clip(self.low, -FAR, FAR)), put(np.clip(self.high, -FAR, FAR))
+        return logs, put(self.inside), put(np.clip(self.low, -FAR, FAR)), put(np.clip(self.high, -FAR, FAR))
 
 
 @dataclass
@@ -152,7 +156,7 @@ class MaskedDenoiser:
     @property
     def members(self) -> int:
         """The number of members, M."""
-        return len(self.prepared.tilt)
+        return len(self.prepared.model.network.hidden)
 
     @property
     def most_rows(self) -> int:
@@ -211,6 +215,8 @@ class MaskedDenoiser:
         if possible is None and restriction is None:
             return within
         shares, low, high = np.ones(size) if possible is None else possible.astype(float), within.low, within.high
+        padded = lambda part: np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, len(within.shares) - part.shape[-1])])
+        inside = within.inside
         if restriction is not None:
             if (some := restriction.allowed(i, codes, y)) is not None:
                 shares = shares * some
@@ -219,13 +225,10 @@ class MaskedDenoiser:
             first, last = restriction.interval(i, codes, y)
             low, high = np.maximum(first, low), np.minimum(last, high)
             if (scale := self.reader.scales[j]) is not None:  # only part of a token at an end is allowed
-                inside = scale.inside(low, high)
-                part = np.ones((len(inside), size))
-                part[:, : inside.shape[1]] = inside
-                shares = shares * (part if len(part) > 1 else part[0])
-        padded = np.zeros((*shares.shape[:-1], len(within.shares)))
-        padded[..., :size] = shares
-        return Within(padded, low, high)
+                share = scale.inside(low, high)
+                inside = padded(np.hstack([share, np.ones((len(share), size - share.shape[1]))]))
+                inside = inside if len(inside) > 1 else inside[0]
+        return Within(padded(shares), low, high, inside, restriction is not None)
 
     def draw(
         self,
@@ -253,22 +256,20 @@ class MaskedDenoiser:
         derived, coordinates, hidden = self.derived(rows, j), self.coordinates(rows, j), ~rows.visible[:, j]
         found = self._choose(rows, k, within, rng, derived, coordinates, split=split)
         made: Any = jax.tree.map(np.asarray, found)
-        link, codes, normal, rest = made.link, made.codes, made.normal, made.rest
+        link, codes, rest = made.link, made.codes, made.rest
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # adds digits and stays uniform
         scale, y = self.reader.scales[j], np.zeros(len(codes))
         if scale is not None:
-            y = scale.placed(np.minimum(codes, len(scale.points) - 1), u, within.low, within.high)
-            if normal.any():
-                which = np.flatnonzero(normal & (made.frame == 0))
-                mean, sd, a, b = (part[which].astype(float) for part in (made.means, made.sds, made.low, made.high))
-                y[which] = cut_normal(mean, sd, a, b, u[which])
-                for f in range(len(self.reader.linker.relatives.get(j, []))):
-                    here = np.flatnonzero(normal & (made.frame == f + 1))
-                    y[here] = self._in_histogram(j, f, here, made, coordinates, within, u[here])
-                which = np.flatnonzero(normal)
-                y[which] = np.clip(y[which], scale.ends[0], scale.ends[-1])
-                codes = np.array(codes)
-                codes[which] = self.reader.code_at(j, y[which])
+            place = np.minimum(codes, len(scale.points) - 1)
+            y = scale.placed(place, u, within.low, within.high)
+            which = np.flatnonzero(made.normal)
+            mean, sd = made.means[which].astype(float), made.sds[which].astype(float)
+            low, high = (np.clip(scale.edges[place + end], within.low, within.high)[which] for end in (0, 1))
+            y[which] = cut_normal(mean, sd, low, high, u[which])
+            for f in range(len(self.reader.linker.relatives.get(j, []))):
+                here = np.flatnonzero(made.frame == f + 1)
+                y[here] = self._in_histogram(j, f, here, made, coordinates, within, u[here])
+            y = np.clip(y, scale.ends[place], scale.ends[place + 1])
             if np.isnan(y).any() or codes.min(initial=0) < 0:
                 raise ModelFileError(
                     f"the network's output for part {j + 1} of the columns is not finite. The model file is damaged, "
@@ -298,9 +299,9 @@ class MaskedDenoiser:
         linker, references = self.reader.linker, self.layout.references
         ends, curve = references.ends[[*references.parts].index(j)], linker.line(j).curve
         origin, unit = (part[rows, f] for part in (coordinates.origin, coordinates.unit))
-        bins = made.bin[rows]
-        limits = (np.broadcast_to(one, len(made.bin))[rows] for one in self.limits(j, within))
-        first, last = np.clip(np.stack([ends[bins], ends[bins + 1]]), *limits)
+        codes = made.codes[rows]
+        limits = (np.broadcast_to(one, len(made.codes))[rows] for one in self.limits(j, within))
+        first, last = np.clip(np.stack([ends[codes], ends[codes + 1]]), *limits)
         v = quantiles_within(
             linker.relatives[j][f].edges, made.cells[rows], (first - origin) / unit, (last - origin) / unit, u
         )
@@ -345,15 +346,21 @@ class MaskedDenoiser:
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
-            allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
-            fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
-        bins = self.layout.on_device.bins
-        ends: tuple[Any, ...] = np.zeros((1, 0)), np.zeros((1, 0))
-        if spot.framed:
-            origin, unit, _ = coordinates
-            ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(int(self.order[k]), within))
-        limits = *within.on_device, *(np.asarray(end, np.float32) for end in ends)
-        return steps.choose(bins, place.line, views, back, limits, near.could, fits, noise)
+            some = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
+            fits[:, r] = one.possible & some & (one.y >= within.low) & (one.y <= within.high)
+        j = int(self.order[k])
+
+        def allowed(within: Within) -> steps.Allowed:
+            ends: tuple[Any, ...] = np.zeros((1, 0)), np.zeros((1, 0))
+            if spot.framed:
+                origin, unit, _ = coordinates
+                ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(j, within))
+            return steps.Allowed(*within.on_device, *(np.asarray(end, np.float32) for end in ends))
+
+        limits = allowed(within), allowed(self.everything[j]) if within.narrowed and spot.line else None
+        cells = self.layout.groups[spot.group].cells if spot.line else None
+        edges = None if cells is None else cells.edges[int(place.member)]
+        return steps.choose(edges, views, back, limits, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -410,7 +417,7 @@ class MaskedDenoiser:
         if not part.missing:
             return np.zeros(len(rows.codes))
         shares = np.where(np.arange(within.shares.shape[-1]) == part.count - 1, 0.0, within.shares)
-        return self.log_within(rows, k, Within(shares, -FAR, FAR))
+        return self.log_within(rows, k, Within(shares, -FAR, FAR, within.inside))
 
     # --- scoring ---
 
@@ -469,7 +476,7 @@ class MaskedDenoiser:
                 self._seen(rows), k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32)
             )
             some = EncodedRows(*(part[which] for part in entry))
-            found = steps.score_part(self.layout.on_device.bins, place.line, views, some)
+            found = steps.score_part(views, some)
             made[start : start + size] = found[: n - start]
         return made
 
@@ -477,27 +484,23 @@ class MaskedDenoiser:
 
     @property
     def no_bias(self) -> tuple[jax.Array, ...]:
-        """Zero biases: of the tokens of each group (M, G, K), and of the bins of the lines (M, L, T)."""
-        return tuple(put(np.zeros(bias.shape)) for bias in (*self.prepared.heads.code_bias, self.prepared.tilt))
+        """Zero biases of the tokens of each group, (M, G, K)."""
+        return tuple(put(np.zeros(bias.shape)) for bias in self.prepared.bias)
 
     def with_bias(self, bias: Sequence[Any]) -> "MaskedDenoiser":
-        """Return the model, which has no biases yet, with these, in the form of `no_bias`."""
-        heads = self.prepared.heads
-        codes = tuple(put(np.add(a, b)) for a, b in zip(heads.code_bias, bias[:-1], strict=True))
-        heads = heads._replace(code_bias=codes)
-        return replace(self, prepared=self.prepared._replace(heads=heads, tilt=put(bias[-1])))
+        """Return the model with these biases, in the form of `no_bias`."""
+        return replace(self, prepared=self.prepared._replace(bias=tuple(map(put, bias))))
 
 
 def _everything(layout: Layout, reader: Reader, *, limited: bool = True) -> list[Within]:
     """Return all values of each part, within its range if `limited`."""
-    made: list[Within] = [Within(np.zeros(0), -FAR, FAR)] * layout.parts
+    made: list[Within] = [Within(np.zeros(0), -FAR, FAR, np.zeros(0))] * layout.parts
     for group in layout.groups:
         for j in group.parts:
             scale, drawn = reader.scales[j], reader.schema.parts[j].draw_range if limited else None
             low, high = (-FAR, FAR) if drawn is None or scale is None else drawn
-            if scale is not None:  # the outer cells of a bounded grid reach to infinity
-                low, high = (-FAR if scale.first else low), (FAR if scale.last else high)
-            made[j] = Within((np.arange(group.log_masses.shape[1]) < layout.sizes[j]) * 1.0, low, high)
+            shares = (np.arange(group.log_masses.shape[1]) < layout.sizes[j]) * 1.0
+            made[j] = Within(shares, low, high, np.ones_like(shares))
     return made
 
 

@@ -7,6 +7,7 @@ compiled for each group of parts and block size. All arrays have a leading axis 
 large tables have one member.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,10 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from motes.tables import network
-from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened, waves_of
-from motes.tables.mixture import Gaussians, OrderedBase, in_order, log_weight_change
+from motes.tables.layout import NEVER, Layout, bits_of, log_linked, softened, waves_of
+from motes.tables.mixture import Gaussians, OrderedBase, in_order, log_weight_change, marginals
 from motes.tables.network import REACH, TINY, EncodedRows, Frames, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
+
+LOG_TINY = math.log(TINY)
 
 
 class ObservedCodes(NamedTuple):
@@ -45,35 +48,38 @@ class PreparedModel(NamedTuple):
         model: the network and the base.
         heads: the output layers.
         base: the base in this order.
-        tilt: biases b of the bins from calibration, (L, T).
+        bias: biases of each group's tokens from calibration, (G, K).
     """
 
     model: MaskedModel
     heads: Heads
     base: OrderedBase
-    tilt: jax.Array
+    bias: tuple[jax.Array, ...]
 
 
 class Density(NamedTuple):
-    """The predicted density of one part on a line, for n rows.
+    """The predicted densities within the tokens of one part on a line, for n rows.
+
+        p(x | token k) = even_k e_k(x) + scale_k N(x) + sum over f of w_f F_f(x) / q_k
 
     Attributes:
         normals: the Gaussians, (n, C).
-        frames: the histograms relative to other columns, F of them.
+        upto: their mass below the ends of the tokens, (n, K+1), up to a constant.
+        log_even, log_scale: logs of `even` and `scale`, (n, K).
+        frames: the histograms F relative to other columns, and their weights w.
         edges: the ends of their cells, (n, F, CELLS + 1).
-        ends: the ends of the bins in the same coordinates, (n, F, T+1).
-        upto: mass of all Gaussians and histograms below these ends, (n, T+1), up to a constant.
-        tilt: biases b of the bins, (n, T+1); the last is 0, for tokens without a bin.
-        log_total: log of the tilted mass of all Gaussians and histograms, (n,).
+        ends: the ends of the tokens in the same coordinates, (n, F, K+1).
+        log_q: log-probabilities of the tokens before calibration, (n, K), at least `LOG_TINY`.
     """
 
     normals: Gaussians
+    upto: jax.Array
+    log_even: jax.Array
+    log_scale: jax.Array
     frames: Frames
     edges: jax.Array
     ends: jax.Array
-    upto: jax.Array
-    tilt: jax.Array
-    log_total: jax.Array
+    log_q: jax.Array
 
 
 class TokenPrediction(NamedTuple):
@@ -81,13 +87,11 @@ class TokenPrediction(NamedTuple):
 
     Attributes:
         log_codes: log-probabilities of the tokens, (n, K), normalised.
-        gate: log-weights of tokens and Gaussians, (n, 2); 0 and minus infinity for a part without a density.
-        density: the Gaussians; None for a part without a density.
+        density: the densities within the tokens; None for a part without a density.
         links: rho of its exact relations, (n, R); None for a part without relations.
     """
 
     log_codes: jax.Array
-    gate: jax.Array
     density: Density | None
     links: jax.Array | None
 
@@ -142,8 +146,10 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedMo
     """Prepare members (M, ...) for an order of the parts (p,)."""
 
     def one(model: MaskedModel) -> PreparedModel:
-        tilt = jnp.zeros((len(layout.lines), BINS))
-        return PreparedModel(model, model.network.heads(layout), network.ordered(model.base, order, layout), tilt)
+        heads = model.network.heads(layout)
+        return PreparedModel(
+            model, heads, network.ordered(model.base, order, layout), jax.tree.map(jnp.zeros_like, heads.code_bias)
+        )
 
     return each_member(one)(models)
 
@@ -288,95 +294,93 @@ def _predict(
     if not group.loose:
         logits = logits @ jnp.asarray(group.basis)[place.member].T
     logits = logits + heads.code_bias[spot.group][place.member]
-    code = jnp.asarray(layout.patterns.codes)[place.part]
+    code, bias = jnp.asarray(layout.patterns.codes)[place.part], prepared.bias[spot.group][place.member]
     odds = network.missing_log_odds(layout, seen.missing)[:, place.part]
-    log_codes = jax.nn.log_softmax(logits + network.at_missing(code, odds, logits.shape[-1]), axis=-1)
+    logits = logits + network.at_missing(code, odds, logits.shape[-1])
     links = None
     if spot.linked:
         rho = state @ heads.links[place.link].T + heads.link_bias[place.link]
         links = softened(rho, jnp.asarray(layout.links.log_least)[place.link])
     if not spot.line:
-        return TokenPrediction(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, links)
+        return TokenPrediction(jax.nn.log_softmax(logits + bias, -1), None, links)
     outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
     mean, row, _ = _axis_in_turn(base, place.ranks[0])
     hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
     means = mean + _inner(seen.whitened, row)
     components = Gaussians(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
+    closest = Near(*(part[..., : layout.near] for part in values))
+    normals = network.moved(components, outputs[..., 1:], closest)
+    alone = Gaussians(*(part[place.line] for part in marginals(prepared.model.base, len(layout.lines))))
+    tokens = jax.tree.map(lambda part: jnp.asarray(part)[place.member], group.cells)
+    upto, of_none = (network.mass_upto_tokens(some, tokens) for some in (normals, alone))
+    masses, masses_alone = (network.token_masses(some, tokens) for some in (upto, of_none))
+    experts = network.experts_of(outputs[..., 0], masses, masses_alone, tokens)
+    log_q = jax.nn.log_softmax(logits + experts.log_lifts, -1)
     count = spot.framed * layout.references.others.shape[1]
     own = lambda part: jnp.asarray(part)[place.frame] if spot.framed else jnp.zeros(part.shape[1:])
     origin, unit, could = (jnp.broadcast_to(part[:, :count], (len(h), count)) for part in coordinates)
     cells = jnp.einsum("nh,fbh->nfb", state, own(heads.frames)[:count]) + own(heads.frame_bias)[:count]
-    closest = Near(*(part[..., : layout.near] for part in values))
-    gate, normals, frames = network.moved(components, outputs, closest, network.framed(cells, could))
-    tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
-    ends = (own(layout.references.ends) - origin[..., None]) / unit[..., None]
-    edges = own(layout.references.edges)[:count]
+    log_others, frames = network.weighed_frames(cells, could)
+    size, edges = logits.shape[-1], own(layout.references.edges)[:count]
+    ends = own(layout.references.ends)
+    ends = jnp.pad(ends, (0, max(0, size + 1 - len(ends))), mode="edge")[: size + 1]
+    ends = (ends - origin[..., None]) / unit[..., None]
     edges = jnp.broadcast_to(edges, (len(h), *edges.shape))
-    upto = _mass_upto(normals, frames, edges, jnp.asarray(layout.bins.edges)[place.line], ends)
-    total = bin_masses(upto) @ jnp.exp(tilt[:-1])
-    density = Density(normals, frames, edges, ends, upto, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total))
-    return TokenPrediction(*_move_missing(log_codes, gate, code), density, links)
+    missing = jnp.arange(size) == code
+    log_missing = jnp.where(missing, log_q, NEVER).max(-1)
+    frames = frames._replace(log_weights=frames.log_weights + network.log_present(log_missing)[:, None])
+    of_frames = masses_between(network.frame_masses_upto(frames, edges, ends).sum(-1))
+    log_own = log_q + jnp.where(missing, 0.0, log_others[:, None])
+    valued = (jnp.asarray(tokens.shares) > 0) & (count > 0)
+    log_q = jnp.where(valued, jnp.logaddexp(log_own, jnp.log(jnp.maximum(of_frames, TINY))), log_own)
+    part = jnp.where(valued, log_own - log_q, 0.0)  # of the tokens' own experts
+    upto = upto[..., : size + 1]
+    log_some = jnp.maximum(log_q, LOG_TINY)
+    density = Density(normals, upto, experts.log_even + part, experts.log_scale + part, frames, edges, ends, log_some)
+    return TokenPrediction(jax.nn.log_softmax(log_q + bias, -1), density, links)
 
 
-def _mass_upto(normals: Gaussians, frames: Frames, edges: jax.Array, y: jax.Array, ends: jax.Array) -> jax.Array:
-    """Compute the mass of all Gaussians and histograms below y (..., T), up to a constant, (n, T).
-
-    `ends` (n, F, T) are the same places in the coordinates of the histograms, and `edges` the ends of their cells.
-    """
-    return network.mass_upto(normals, y) + network.frame_masses_upto(frames, edges, ends).sum(-1)
-
-
-def bin_masses(upto: jax.Array) -> jax.Array:
-    """Compute the mass of each bin (..., T) from the mass below its ends (..., T+1), which is rounded."""
+def masses_between(upto: jax.Array) -> jax.Array:
+    """Compute the masses (..., T) between places from the masses below them, (..., T+1), which are rounded."""
     return jnp.maximum(jnp.diff(upto), 0.0)
 
 
-def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Move missing entries to the tokens: return tokens (n, K) and gate (n, 2); `code` is -1 if there are none."""
-    missing = jnp.arange(log_codes.shape[-1]) == code
-    log_missing = jnp.where(missing, log_codes, NEVER).max(-1)
-    total = jnp.logaddexp(gate[:, 0], gate[:, 1] + log_missing)
-    shares = log_codes + jnp.where(missing, 0.0, gate[:, :1]) - total[:, None]
-    return shares, jnp.stack([total, gate[:, 1] + network.log_present(log_missing)], -1)
-
-
 @drawing_program()
-def score_part(bins: Bins, line: jax.Array, views: TokenPrediction, entry: EncodedRows) -> jax.Array:
+def score_part(views: TokenPrediction, entry: EncodedRows) -> jax.Array:
     """Compute the log of the members' mean p of one entry of each row, (n,): on a lattice a mass, else a density in y.
 
     Args:
-        bins: bins of all parts with a density.
-        line: index of the part among these.
         views: the members' predictions, (M, n, ...).
         entry: the entries, (n,).
     """
+    take = lambda part: jnp.take_along_axis(part, entry.codes[:, None], -1)[:, 0]
 
     def one(view: TokenPrediction) -> jax.Array:
-        made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
+        log_p = take(view.log_codes)
         if view.density is not None:
-            own = jnp.asarray(bins.of_code)[line][entry.codes]
+            density = view.density
             low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
-            moved_by = jnp.take_along_axis(view.density.tilt, own[:, None], -1)[:, 0] - view.density.log_total
-            frames = view.density.frames
-            count = frames.log_weights.shape[-1]
-            of_frames = network.log_frames(frames, entry.place[:, :count], entry.extent[:, :count], cell)
-            log_normal = network.log_mixture(view.density.normals, low, high, cell)
-            log_normal = jnp.logaddexp(log_normal, of_frames) + moved_by
-            made = network.log_value(view.gate, made, entry.inner, log_normal, entry.alone)
+            log_normal = network.log_mixture(density.normals, low, high, cell)
+            log_within = jnp.logaddexp(take(density.log_even) + entry.inner, take(density.log_scale) + log_normal)
+            if count := density.frames.log_weights.shape[-1]:
+                spots = entry.place[:, :count], entry.extent[:, :count]
+                of_frames = network.log_frames(density.frames, *spots, cell) - take(density.log_q)
+                log_within = jnp.logaddexp(log_within, of_frames)
+            log_p = log_p + jnp.where(entry.alone, 0.0, log_within)
         if view.links is None:
-            return made
+            return log_p
         most = view.links.shape[-1]
-        return log_linked(view.links, bits_of(entry.could, most), bits_of(entry.holds, most), made)
+        return log_linked(view.links, bits_of(entry.could, most), bits_of(entry.holds, most), log_p)
 
-    found = each_member(one)(views)
-    return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
+    log_members = each_member(one)(views)
+    return jax.nn.logsumexp(log_members, 0) - jnp.log(len(log_members))
 
 
 # --- Drawing one part -----------------------------------------------------------------------------------------------
 #
-# A token, a Gaussian, or the value from a relation is chosen for each row. A member of the ensemble is drawn by its
-# probability of the allowed interval, then a bin by its share, and within the bin a token or a Gaussian. One uniform
-# number serves for the last two steps, because its remainder after a choice is uniform again.
+# A token, or the value from a relation, is chosen for each row, and within the token one of its experts. A member of
+# the ensemble is drawn by its probability of the allowed values. One uniform number serves for the token and the
+# expert, because its remainder after a choice is uniform again.
 
 
 GOLDEN = 2654435769  # 2^32 over the golden ratio
@@ -390,11 +394,9 @@ class Choice(NamedTuple):
     Attributes:
         link: the chosen relation, counted from 1; 0 for none.
         codes: otherwise the chosen token.
-        normal, means, sds: whether a Gaussian is chosen instead, with its mean and standard deviation,
-        low, high: truncated to this interval.
+        normal, means, sds: whether a Gaussian is chosen within it, with its mean and standard deviation.
         frame: the histogram that is chosen instead of a Gaussian, counted from 1; 0 for none.
-        cells: the shares of its cells, (n, CELLS),
-        bin: and the bin to which it is truncated.
+        cells: the shares of its cells, (n, CELLS).
         rest: the remainder of the uniform number of the choice, itself uniform.
         log_within: log-probability of the allowed values.
     """
@@ -404,29 +406,42 @@ class Choice(NamedTuple):
     normal: jax.Array
     means: jax.Array
     sds: jax.Array
-    low: jax.Array
-    high: jax.Array
     frame: jax.Array
     cells: jax.Array
-    bin: jax.Array
     rest: jax.Array
     log_within: jax.Array
 
 
+class Allowed(NamedTuple):
+    """The allowed values of one part.
+
+    Attributes:
+        log_shares: log of the allowed share of each token, (K,) or (n, K).
+        inside: the share of its width that lies in the allowed interval, of the same shape.
+        low, high: the interval, () or (n,).
+        first, last: the same in the coordinates of the part's histograms, (n, F).
+    """
+
+    log_shares: Any
+    inside: Any
+    low: Any
+    high: Any
+    first: Any
+    last: Any
+
+
 @drawing_program(newer=True)
 def choose(
-    bins: Bins, line: jax.Array, views: TokenPrediction, back: Any, allowed: Any, could: Any, fits: Any, noise: Any
+    edges: Any, views: TokenPrediction, back: Any, limits: tuple[Allowed, Any], could: Any, fits: Any, noise: Any
 ) -> Choice:
     """Draw one part of each of n rows.
 
     Args:
-        bins: bins of all parts with a density.
-        line: index of the part among these.
+        edges: the ends of the part's tokens, (K+1,); None for a part without a density.
         views: the members' predictions, (M, n, ...), or (M, 1, ...) if they are the same for all rows; with `back` each
             row has one member, and they are (M, m, ...).
         back: index of each row among these rows of all members, (n,).
-        allowed: log of the allowed share of each token, (K,) or (n, K), both ends of the allowed interval, and both in
-            the coordinates of the part's histograms, (n, F).
+        limits: the allowed values, and all that are ever drawn; None for the latter if the interval is theirs.
         could, fits: which relations give a value, and which give an allowed value, (n, R).
         noise: uniform numbers, (3, n), and 32 random bits, (). NumPy draws them: JAX would compile a program for each
             kind of number.
@@ -434,14 +449,14 @@ def choose(
     if back is not None:
         joined = lambda part: part.reshape(1, part.shape[0] * part.shape[1], *part.shape[2:])
         views = jax.tree.map(lambda part: joined(part)[:, back], views)
-    log_shares, (uniform, shift) = allowed[0], noise
-    members, n = len(views.gate), uniform.shape[1]
+    (uniform, shift), (allowed, drawn) = noise, limits
+    members, n = len(views.log_codes), uniform.shape[1]
     views = jax.tree.map(lambda part: jnp.broadcast_to(part, (members, n, *part.shape[2:])), views)
-    log_codes = views.log_codes + log_shares  # (M, n, K)
-    shares = jnp.exp(log_codes)
-    if views.density is not None:
-        of_code, ends, code_shares, normal_shares = _bin_shares(bins, line, views, log_codes, allowed[1:])
-        shares = code_shares + jnp.pad(normal_shares, ((0, 0), (0, 0), (0, 1)))
+    shares = jnp.exp(views.log_codes + allowed.log_shares)  # (M, n, K)
+    if views.density is None:
+        shares = shares * allowed.inside
+    elif drawn is not None:
+        shares = shares * _share_within(views.density, allowed) / _share_within(views.density, drawn)
     log_within = jnp.log(shares.sum(-1))  # of each member
     if views.links is not None:
         rho = jnp.concatenate([log_within[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
@@ -456,87 +471,52 @@ def choose(
     shares = _select_member(shares, member)
     expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
     expected = expected + EVEN * uniform[2]
-    chosen, rest = picked(shares, spread_evenly(expected, shift))
+    codes, rest = picked(shares, spread_evenly(expected, shift))
     if views.density is None:
         none = jnp.zeros(n)
-        return Choice(link, chosen, none > 0, none, none, none, none, link, none, link, rest, log_within)
-    of_member = lambda part: _select_member(part, member)
-    share = _select_entry(of_member(code_shares), chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
-    tokens = jnp.where(of_code == chosen[:, None], jnp.exp(of_member(log_codes)), 0.0)
-    density, place = jax.tree.map(of_member, views.density), jnp.minimum(chosen, BINS - 1)
-    low, high = (_select_entry(ends, place + end) for end in (0, 1))
-    parts = _masses_in_bin(density, place, (low, high), allowed[3:])
-    normal, codes, component, rest = _choose_in_bin(share, tokens, parts, rest)
+        return Choice(link, codes, none > 0, none, none, link, none, rest, log_within)
+    density = jax.tree.map(lambda part: _select_member(part, member), views.density)
+    expert, rest = picked(_masses_in_token(edges, density, codes, allowed), rest)
     _, means, sds = density.normals
     count = means.shape[-1]
-    frame = jnp.where(normal, jnp.maximum(component - count + 1, 0), 0)
-    means, sds = (_select_entry(part, jnp.minimum(component, count - 1)) for part in (means, sds))
+    frame, component = jnp.maximum(expert - count, 0), jnp.clip(expert - 1, 0, count - 1)
     cells = jnp.exp(density.frames.log_cells)
     if cells.shape[1]:
         cells = jnp.take_along_axis(cells, jnp.maximum(frame - 1, 0)[:, None, None], 1)[:, 0]
-    return Choice(link, codes, normal, means, sds, low, high, frame, cells, place, rest, log_within)
+    means, sds = (_select_entry(part, component) for part in (means, sds))
+    normal = (expert > 0) & (frame == 0)
+    return Choice(link, codes, normal, means, sds, frame, cells, rest, log_within)
 
 
-def _bin_shares(
-    bins: Bins, line: jax.Array, views: TokenPrediction, log_codes: jax.Array, limits: Any
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Compute the share of each expert in each bin of a part, within the allowed interval; `limits` as in `choose`.
-
-    Returns:
-        The bin of each token, (K,), BINS if it has none; the edges of the bins within the interval, (n, T+1); the
-        shares of the tokens, (M, n, T+1), and of the Gaussians and histograms, (M, n, T).
-    """
-    low, high, *of_frames = limits
-    density = views.density
-    assert density is not None
-    edges, of_code = jnp.asarray(bins.edges)[line], jnp.asarray(bins.of_code)[line]
-    n, count = log_codes.shape[1:]
-    of_code = jnp.pad(of_code, (0, max(0, count - len(of_code))), constant_values=BINS)[:count]
-    first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
-    ends = jnp.clip(edges, first, last)  # (n, T+1)
-    shape = density.ends.shape[1:-1]  # of the histograms
-    limits = ((y, jnp.broadcast_to(end, shape)[..., None]) for y, end in zip((first, last), of_frames, strict=True))
-    below = (_mass_upto(density.normals, density.frames, density.edges, *limit) for limit in limits)  # (M, n, 1)
-    by = jnp.exp(views.gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])
-    normal_shares = by * bin_masses(jnp.clip(density.upto, *below))
-    code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
-    return of_code, ends, code_shares, normal_shares
+def _share_within(density: Density, allowed: Allowed) -> jax.Array:
+    """Compute the share of each token's density in the allowed interval, (M, n, K)."""
+    n = density.upto.shape[1]
+    limits = (jnp.broadcast_to(end, (n,))[:, None] for end in (allowed.low, allowed.high))
+    below = (network.mass_upto(density.normals, end) for end in limits)  # (M, n, 1)
+    masses = masses_between(jnp.clip(density.upto, *below))
+    even = jnp.exp(density.log_even) * allowed.inside
+    of_frames = _frames_between(density, density.ends, allowed)
+    return even + jnp.exp(density.log_scale) * masses + (of_frames * jnp.exp(-density.log_q)[..., None]).sum(-1)
 
 
-def _masses_in_bin(density: Density, place: jax.Array, ends: tuple[jax.Array, jax.Array], limits: Any) -> jax.Array:
-    """Compute the mass of each Gaussian and histogram in one bin of each row, (n, C + F).
-
-    Args:
-        density: the densities, (n, ...).
-        place: the bins, (n,).
-        ends: their ends, within the allowed interval, (n,) each.
-        limits: the allowed interval in the coordinates of the histograms, (n, F) each.
-    """
-    of_frames = jnp.clip(density.ends, limits[0][..., None], limits[1][..., None])
-    edges = [jnp.take_along_axis(of_frames, (place + end)[:, None, None], -1) for end in (0, 1)]
-    upto = jnp.stack([network.masses_upto(density.normals, end[:, None]) for end in ends], 1)
-    of_frames = network.frame_masses_upto(density.frames, density.edges, jnp.concatenate(edges, -1))
-    parts = jnp.concatenate([upto, of_frames], -1)
-    return parts[:, 1] - parts[:, 0]
+def _frames_between(density: Density, ends: jax.Array, allowed: Allowed) -> jax.Array:
+    """Compute the masses of the histograms between `ends` (..., F, T+1), in the allowed interval, (..., T, F)."""
+    shape = ends.shape[:-1]
+    first, last = (jnp.broadcast_to(end, shape)[..., None] for end in (allowed.first, allowed.last))
+    upto = network.frame_masses_upto(density.frames, density.edges, jnp.clip(ends, first, last))
+    return jnp.maximum(jnp.diff(upto, axis=-2), 0.0)
 
 
-def _choose_in_bin(
-    share: jax.Array, tokens: jax.Array, parts: jax.Array, rest: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Choose between tokens and Gaussians within the chosen bins; return the choice, both indices, and the remainder.
-
-    Args:
-        share: the share of the tokens in the chosen bin, (n,).
-        tokens: the shares of the bin's tokens, (n, K), 0 for others.
-        parts: the masses of each Gaussian and histogram in the bin, (n, C + F).
-        rest: the remainder of the uniform number, (n,).
-    """
-    normal = rest >= share
-    rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
-    rest = jnp.clip(rest, 0.0, ONE)
-    codes, rest_of_code = picked(tokens, rest)
-    component, rest_of_normal = picked(parts, rest)
-    return normal, codes, component, jnp.where(normal, rest_of_normal, rest_of_code)
+def _masses_in_token(edges: jax.Array, density: Density, codes: jax.Array, allowed: Allowed) -> jax.Array:
+    """Compute the masses of the even spread, each Gaussian and each histogram in one token, (n, 1 + C + F)."""
+    ends = [jnp.clip(edges[codes + end], allowed.low, allowed.high)[:, None] for end in (0, 1)]
+    below, above = (network.masses_upto(density.normals, end) for end in ends)
+    even, scale, log_q = (_select_entry(part, codes) for part in (density.log_even, density.log_scale, density.log_q))
+    inside = _select_entry(jnp.broadcast_to(allowed.inside, density.log_even.shape), codes)
+    of_token = jnp.take_along_axis(density.ends, codes[:, None, None] + jnp.array([0, 1]), -1)
+    of_frames = _frames_between(density, of_token, allowed)[:, 0] * jnp.exp(-log_q)[:, None]
+    normals = jnp.exp(scale)[:, None] * jnp.maximum(above - below, 0.0)
+    return jnp.concatenate([(jnp.exp(even) * inside)[:, None], normals, of_frames], -1)
 
 
 def _select_member(part: jax.Array, member: jax.Array) -> jax.Array:
