@@ -68,7 +68,7 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
 
 
 def _shares_of_tokens(orders: AnyOrderModel) -> list[Array]:
-    """Return the share of each token of each part, (K,); those of numbers are smoothed, see `smoothed_shares`."""
+    """Return the share of each token of each part, (K,), smoothed for numbers; see `smoothed_shares`."""
     layout, schema, models = orders.layout, orders.schema, orders.models
     shares = [part.masses for part in schema.parts]
     bases = [jax.tree.map(lambda part, k=k: part[k], models.base) for k in range(len(models.network.hidden))]

@@ -200,7 +200,7 @@ class Layout:
         own = np.append(self.line_place[j], np.full(LEVELS - 2, -1)) if j in self.lines else self.levels.axis[j]
         return np.where(own < 0, len(self.axes), own).astype(np.int32)
 
-    @property
+    @cached_property
     def cells(self) -> list[Cells]:
         """The tokens of each line as cells."""
         of_part = {

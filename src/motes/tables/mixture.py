@@ -411,7 +411,7 @@ PRIORS = np.geomspace(1.0, 1e6, 25)  # candidate numbers of prior rows of the mi
 
 
 def smoothed_shares(base: Base, cells: Sequence[Cells], rows: int) -> list[Array]:
-    """Return the shares of the tokens of each number, (K,), shrunk towards those of the mixture.
+    """Return the shares of the tokens of each number, (K,), shrunk towards the shares of the mixture.
 
         (rows_k + c N0_k) / (rows + c),    rows_k: the rows with token k, N0_k: the mixture's mass in it
 
@@ -423,9 +423,8 @@ def smoothed_shares(base: Base, cells: Sequence[Cells], rows: int) -> list[Array
         cells: the tokens of each number; point masses keep their shares.
         rows: the number of rows.
     """
-    alone, smoothed = marginals(jax.tree.map(np.asarray, base), len(cells)), []
-    for axis, (_, shares, _, points, _) in enumerate(cells):
-        masses = np.maximum(_token_masses(Gaussians(*(part[axis] for part in alone)), cells[axis]), LEAST_MASS)
+    smoothed = []
+    for (_, shares, _, points, _), masses in zip(cells, _masses_alone(base, cells), strict=True):
         dense = (shares > 0) & ~np.isin(np.arange(len(shares)), points)
         counts, prior = rows * shares[dense].astype(np.float64), masses[dense] / masses[dense].sum()
         log_evidence = [
@@ -468,8 +467,23 @@ def first_gates(
         weights: sample weights, (n,).
     """
     lines = low.shape[1]
-    orders = np.arange(lines), np.arange(lines)[::-1]
-    both = [_log_experts(base, y, low, high, codes, cells, log_even, order) for order in orders]
+    masses_alone = _masses_alone(base, cells)
+
+    def log_experts(order: NDArray[np.integer]) -> tuple[Array, Array]:
+        """Compute log p of the numbers by the even spread and by the Gaussians, (n, L) each, in one order."""
+        even, normal = log_even.copy(), np.empty_like(log_even)
+        for axis, log_density, normals in _numbers_in_turn(base, y, low, high, order):
+            own, alone, shares = codes[:, axis], masses_alone[axis], cells[axis].shares.astype(np.float64)
+            ratio = _token_masses(normals, cells[axis]) / alone  # (n, K)
+            log_total = np.log(ratio @ shares)
+            with np.errstate(divide="ignore"):
+                even[:, axis] += np.log(np.take_along_axis(ratio, own[:, None], 1)[:, 0]) - log_total
+                of_density = np.log(shares / alone)[own] + log_density - log_total
+            normal[:, axis] = np.where(np.isin(own, cells[axis].points), even[:, axis], of_density)
+            even[:, axis] = np.where(cells[axis].open[own], of_density, even[:, axis])
+        return np.maximum(even, NEVER), np.maximum(normal, NEVER)
+
+    both = [log_experts(order) for order in (np.arange(lines), np.arange(lines)[::-1])]
     log_even, log_normal = (np.concatenate(expert) for expert in zip(*both, strict=True))
     weights, gates = np.concatenate([weights, weights]), np.full(lines, 0.5)
     for _ in range(50):  # expectation and maximisation
@@ -485,30 +499,11 @@ def first_gates(
     return np.log(gates) - np.log1p(-gates), np.log(shares) - np.log1p(-shares)
 
 
-def _log_experts(
-    base: Base,
-    y: Array,
-    low: Array,
-    high: Array,
-    codes: NDArray[np.integer],
-    cells: Sequence[Cells],
-    log_even: Array,
-    order: NDArray[np.integer],
-) -> tuple[Array, Array]:
-    """Compute log p of numbers by the even spread and by the Gaussians, (n, L) each; arguments as in `first_gates`."""
-    log_even, log_normal = log_even.copy(), np.empty_like(log_even)
-    alone = marginals(jax.tree.map(np.asarray, base), low.shape[1])
-    for axis, log_density, normals in _numbers_in_turn(base, y, low, high, order):
-        own, shares = codes[:, axis], cells[axis].shares.astype(np.float64)
-        masses_alone = np.maximum(_token_masses(Gaussians(*(part[axis] for part in alone)), cells[axis]), LEAST_MASS)
-        ratio = _token_masses(normals, cells[axis]) / masses_alone  # (n, K)
-        log_total = np.log(ratio @ shares)
-        with np.errstate(divide="ignore"):
-            log_even[:, axis] += np.log(np.take_along_axis(ratio, own[:, None], 1)[:, 0]) - log_total
-            of_density = np.log(shares / masses_alone)[own] + log_density - log_total
-        log_normal[:, axis] = np.where(np.isin(own, cells[axis].points), log_even[:, axis], of_density)
-        log_even[:, axis] = np.where(cells[axis].open[own], of_density, log_even[:, axis])
-    return np.maximum(log_even, NEVER), np.maximum(log_normal, NEVER)
+def _masses_alone(base: Base, cells: Sequence[Cells]) -> list[Array]:
+    """Compute the mixture's mass in each token of each number given nothing, (K,), at least `LEAST_MASS`."""
+    alone = marginals(jax.tree.map(np.asarray, base), len(cells))
+    of_number = (Gaussians(*(part[axis] for part in alone)) for axis in range(len(cells)))
+    return [np.maximum(_token_masses(*pair), LEAST_MASS) for pair in zip(of_number, cells, strict=True)]
 
 
 def _token_masses(normals: Gaussians, cells: Cells) -> Array:

@@ -230,7 +230,7 @@ def thinned(h: jax.Array, dropout: Dropout | None, first: int) -> jax.Array:
 #     p(x | visible) = exp(t_k) h_k (g L_k e_k(x) + (1 - g) (floor e_k(x) + N(x) / (N0_k S))) / Z,
 #     L_k = floor + N_k / (N0_k S),    S = sum over l of h_l N_l / N0_l,    Z = sum over l of exp(t_l) h_l L_l
 #
-# N is a mixture of Gaussians given the visible parts: those of the base, moved by the network, and some of its own. N_k
+# N is a mixture of Gaussians given the visible parts: the base's, moved by the network, and some of its own. N_k
 # is its mass in the token, and N0_k the mass of the base given nothing, so the lift L_k tells how much more likely the
 # token is given the visible parts. Within the token, two experts with a gate g between them tell where the value lies:
 # e_k spreads it evenly, and the other one has the shape of the Gaussians; a token without an end has only the latter.
@@ -844,10 +844,3 @@ class Reader:
         entries = line.encode(line.decode(np.minimum(codes, count - 1), y))
         ranks = scale.rank(entries.codes, entries.y)
         return np.where(here, entries.codes, codes).astype(np.int32), np.where(here, entries.y, 0.0), ranks
-
-    def code_at(self, j: int, y: Array) -> NDArray[np.int32]:
-        """Return the tokens that contain places (n,)."""
-        scale = self.scales[j]
-        assert scale is not None
-        code = np.searchsorted(scale.ends, y, side="right") - 1
-        return np.clip(code, 0, len(scale.points) - 1).astype(np.int32)

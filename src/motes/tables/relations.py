@@ -680,7 +680,7 @@ def _find_dependency(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.int
 def _with_rare_labels(dependency: Dependency, frame: Frame, kind: Kind, y: Codes) -> Dependency:
     """Return a dependency on all labels with a token of their own with the rare labels in its domain as well.
 
-    The domain stays as it is if so many rows with rare labels break the dependency that it would be no rule any more.
+    The domain does not change if so many rows with rare labels break the dependency that it would not be a rule.
 
     Args:
         dependency: the dependency, found without rows with rare labels.

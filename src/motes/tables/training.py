@@ -276,7 +276,6 @@ def table_task(
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: BatchDraws.of(plan, networks, options, shape, seed, begin))
     losses, validation = _make_validation(objective, networks, data, split.hold, plan, options, seed)
-
     first = vectors_of(networks)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
@@ -294,7 +293,7 @@ def table_task(
 
     return TrainingTask(
         objective,
-        vectors_of(networks),
+        first,
         partial(members_with, networks),
         _optimiser(networks, options),
         streams,

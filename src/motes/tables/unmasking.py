@@ -55,7 +55,7 @@ class Within:
         shares: (K,) or (n, K), the allowed share of each token, padded with zeros to the tokens of the part's group.
         low, high: the allowed interval of y, numbers or (n,); ignored for labels.
         inside: the share of each token's width that lies in the interval, (K,) or (n, K); 1 for labels.
-        narrowed: whether the interval is not that of all values that are ever drawn.
+        narrowed: whether the interval excludes values that are drawn without a condition.
     """
 
     shares: Array
