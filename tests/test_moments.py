@@ -8,7 +8,9 @@ import motes
 from motes.data import as_frame
 from motes.tables.moments import moment_warnings
 
-SMALL = {"table.width": 32, "table.steps": 100}
+pytestmark = pytest.mark.brief
+
+SMALL = {"table.width": 32, "table.steps": 100, "table.members": 1, "table.components": 2}
 
 
 def make_rows(n, seed):

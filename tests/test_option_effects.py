@@ -252,6 +252,17 @@ def equal(one, other):
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
+# Quick are the sections that compile little, and one option of each of the others.
+ONE_EACH = {
+    "network.residual.dropout", "denoiser.eps.variance", "loss.min_snr.gamma", "training.learning_rate",
+    "sampler.ddim.eta", "conditions.joint", "table.steps", "rules.hold",
+}  # fmt: skip
+OF_EACH_SECTION = [
+    option for option in VALUES if option in ONE_EACH or option.startswith(("data", "schedule", "times", "grid"))
+]
+
+
+@pytest.mark.slow(but=OF_EACH_SECTION)
 @pytest.mark.filterwarnings("ignore:the synthetic rows differ")
 @pytest.mark.parametrize("option", VALUES)
 def test_an_option_changes_what_its_section_decides(option, tmp_path):
