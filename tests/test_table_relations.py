@@ -161,7 +161,8 @@ def pair():
 def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
     a = np.random.default_rng(0).integers(0, 6, 300)
     frame = pd.DataFrame({"a": a, "b": a + np.random.default_rng(1).integers(0, 5, 300)})
-    bent = lambda model, *_: [part + np.random.default_rng(2).normal(0, 3, part.shape) for part in model.no_bias]
+    rng = np.random.default_rng(2)
+    bent = lambda model, *_: ([part + rng.normal(0, 3, part.shape) for part in model.no_bias], model.no_tilt)
     monkeypatch.setattr("motes.tables.calibration.calibrated", bent)
     with untrained():
         model = fit_table(frame, changes=TINY | {"table.bins": 64, "table.calibrate": True}, seed=1)

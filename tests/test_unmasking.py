@@ -151,7 +151,10 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]))
     biases = np.random.default_rng(1)
-    unmasker = unmasker.with_bias([scale * biases.standard_normal(part.shape) for part in unmasker.no_bias])
+    bias, tilt = (
+        [scale * biases.standard_normal(part.shape) for part in parts] for parts in (unmasker.no_bias, unmasker.no_tilt)
+    )
+    unmasker = unmasker.with_bias(bias, np.array(tilt))
     ends = [np.quantile(data[name], [0, 1]) for name in data]
     grids = []
     for name, (low, high) in zip(data, ends, strict=True):
@@ -247,7 +250,8 @@ def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
     np.testing.assert_allclose(jax.nn.softmax(view.log_codes[0] + bias[0], -1).mean(0), wanted, atol=1e-3)
     made = Made(members=1, scale=0.1)
     shares = [part.masses for part in made.schema.parts]
-    matched = made.unmasker.with_bias(calibrated(made.unmasker, shares, 3))
+    axes = len(made.layout.axes)
+    matched = made.unmasker.with_bias(*calibrated(made.unmasker, shares, np.zeros((axes, axes)), 3))
     block = draw_block(matched, 2048, 11, 0)
     found = np.bincount(block.codes[:, 0], minlength=3) / 2048
     assert np.abs(found - shares[0]).max() < 0.01  # independent rows of the right distribution: 0.02

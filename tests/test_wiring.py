@@ -203,17 +203,6 @@ def test_another_seed_holds_out_other_rows():
     assert not np.array_equal(held_out_of(rows, 0.2, seed=0), held_out_of(rows, 0.2, seed=1))
 
 
-def test_weights_of_single_codes_do_not_decay():
-    data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}  # of one step in which only the outputs have a slope
-    changes = TINY | {"table.steps": 1, "table.learning_rate": 0.01}
-    one, other = (
-        fit_table(data, changes=changes | {"table.weight_decay": decay}, seed=1).training.last for decay in (0.0, 5.0)
-    )
-    for name, shrinks in (("embed", False), ("hidden", True)):
-        same = np.array_equal(getattr(one, name), getattr(other, name))
-        assert same != shrinks, name
-
-
 def test_given_values_come_back_to_the_bit():
     data = {"x": np.random.default_rng(0).normal(size=60), "label": ["u", "v", "w"] * 20}
     with untrained():

@@ -1,24 +1,33 @@
-"""After training: biases of tokens, and factors of rules, estimated from synthetic rows.
+"""After training: biases and tilts of tokens, and factors of rules, estimated from synthetic rows.
 
 A part that is drawn after others inherits their errors: its mean prediction over synthetic rows differs from the share
-of each token in the training rows. Biases b correct this:
+of each token in the training rows, and its regression on the parts before it from that of the training rows. Biases b
+and tilts W correct this:
 
-    mean over drawn rows of  q_k exp(b_k) / sum over l of q_l exp(b_l)  =  share_k
+    p_k(x)  =  q_k(x) exp(b_k + s_k . W x) / sum over l of q_l(x) exp(b_l + s_l . W x)
+    mean over drawn rows of  p_k(x)  =  share_k
+    covariance over drawn rows of  sum over k of s_k p_k(x)  with x  =  B times the covariance of x
 
-for the predicted probabilities q of the tokens, whichever experts they come from. Biases belong to the model: rows are
-drawn and scored with them, so that the density stays normalised.
+q are the predicted probabilities of the tokens, whichever experts they come from; x are the visible entries on the axes
+of the base, s_k is the place of token k on the axes of its part, and B are the regression coefficients of the training
+rows. Of all changes of q with these means and covariances, exponential tilting is the smallest (Csiszar 1975).
+
+Biases and tilts belong to the model: rows are drawn and scored with them, so that the density stays normalised.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from motes.tables.layout import Derived, shares_of
+from motes.tables.layout import Derived, Layout, shares_of
 from motes.tables.mixture import smoothed_shares
+from motes.tables.network import EncodedRows, visible_places
 from motes.tables.parts import Array, Codes
 from motes.tables.rules import LEAST_OBEYING, Constraint, Rule, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
@@ -44,11 +53,18 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
     masses = _shares_of_tokens(orders)
     stated, one = schema.bound, np.ones(1, np.int64)  # rules of users are kept even if nothing is estimated
     constraint = Constraint.of(stated, np.ones((1, len(stated)), np.int32), one, schema.rows)
-    made = replace(orders, schema=replace(schema, rules=()), bias=unmasker.no_bias, constraint=constraint)
+    made = replace(
+        orders,
+        schema=replace(schema, rules=()),
+        bias=unmasker.no_bias,
+        tilt=unmasker.no_tilt,
+        constraint=constraint,
+    )
     try:
         if calibrate:
-            made = replace(made, bias=calibrated(unmasker, masses, seed))
-        constraint, changes = estimated(unmasker.with_bias(made.bias), (*stated, *schema.rules), seed)
+            bias, tilt = calibrated(unmasker, masses, orders.slopes, seed)
+            made = replace(made, bias=bias, tilt=tilt)
+        constraint, changes = estimated(unmasker.with_bias(made.bias, made.tilt), (*stated, *schema.rules), seed)
         made = replace(made, schema=replace(schema, rules=constraint.found), constraint=constraint)
         targets = masses
         for _ in range(TURNS if calibrate and constraint.bends else 0):  # rejection changes the marginals
@@ -57,11 +73,11 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
             targets = [target / target.sum() for target in targets]
             if _distance(before, targets) < CLOSE:
                 break
-            bias = calibrated(unmasker, targets, seed)
-            constraint, changes = estimated(unmasker.with_bias(bias), made.constraint.rules, seed)
+            bias, tilt = calibrated(unmasker, targets, orders.slopes, seed)
+            constraint, changes = estimated(unmasker.with_bias(bias, tilt), made.constraint.rules, seed)
             if constraint.rules != made.constraint.rules:
                 break
-            made = replace(made, bias=bias, constraint=constraint)
+            made = replace(made, bias=bias, tilt=tilt, constraint=constraint)
         return made, False
     except KeyboardInterrupt:
         return made, True
@@ -84,7 +100,7 @@ def _distance(some: Sequence[Array], others: Sequence[Array]) -> float:
     return float(np.mean([np.abs(np.cumsum(a - b)).max() for a, b in zip(some, others, strict=True)]))
 
 
-# --- Biases ---------------------------------------------------------------------------------------------------------
+# --- Biases and tilts -----------------------------------------------------------------------------------------------
 
 
 CALIBRATED = 8  # blocks of rows drawn for calibration
@@ -92,20 +108,37 @@ FLOOR = 0.05  # minimum part of a token's share that is left for the network bes
 ROUNDS = 12  # iterations of the fixed point
 LEAST_SHARE = 1e-12  # replaces a share of 0 in logarithms
 CALIBRATION_REACH = 2.0  # maximum bias in nats
+RIDGE = 0.1  # of regressions, relative to the variance of each axis
+DAMPED = 1e-5  # the same of Newton's steps
+TILT_SD = 0.3  # standard deviation of tilts before any row is seen, see `tilted`
+TIGHT = 0.05  # minimum share of its variance that is left to a part with a tilt
+NEWTON = 12  # maximum number of steps,
+HALVINGS = 5  # each halved up to four times,
+NEAR = 0.1  # until regressions are this close, in standard errors of the training rows
 
 
-def calibrated(unmasker: MaskedDenoiser, shares: Sequence[Array], seed: int) -> tuple[jax.Array, ...]:
-    """Calibrate the biases (M, G, K) of each group, so that tokens of synthetic rows have these shares."""
-    rng, plain = np.random.default_rng([seed, 112358]), unmasker
-    made = [np.array(bias) for bias in plain.no_bias]
+def calibrated(
+    unmasker: MaskedDenoiser, shares: Sequence[Array], slopes: Array, seed: int
+) -> tuple[tuple[jax.Array, ...], Array]:
+    """Calibrate the biases (M, G, K) of each group, and the tilts (M, A, A).
+
+    Args:
+        unmasker: the model in its order, without biases and tilts.
+        shares: the share of each token of each part, (K,).
+        slopes: the regression coefficients of the training rows, (A, A).
+        seed: random seed of the synthetic rows.
+    """
+    rng, plain, layout = np.random.default_rng([seed, 112358]), unmasker, unmasker.layout
+    made, tilt, before = [np.array(bias) for bias in plain.no_bias], plain.no_tilt, np.zeros(0, np.int64)
     blocks = [plain.start(ROWS) for _ in range(CALIBRATED)]  # size of the sampling programs
     for k, j in enumerate(map(int, plain.order)):
         place, spot = plain.spots[k]
         target = np.zeros(made[spot.group].shape[-1])
         target[: len(shares[j])] = shares[j]
-        views, targets, rests = [], [], []
+        views, targets, rests, places = [], [], [], []
         for block in blocks:
             rows = plain.shares_of_members(ROWS, rng)
+            places.append(visible_places(layout, block.y, block.codes, block.visible)[rows])
             views.append(jax.tree.map(np.asarray, unmasker.predict(block, k, rows)))
             derived = [one.take(rows) for one in unmasker.derived(block, j)]
             left, rest = _shares_left(views[-1], derived, target)
@@ -113,11 +146,131 @@ def calibrated(unmasker: MaskedDenoiser, shares: Sequence[Array], seed: int) -> 
             rests.append(rest)
         joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *views)
         left, rest = np.mean(targets, axis=0), np.concatenate(rests, axis=1)
-        made[spot.group][:, int(place.member)] = token_biases(joined.log_codes, put(rest), put(left), put(left))
-        unmasker = plain.with_bias(made)
+        own = layout.axes_of(j)
+        own = own[own < len(layout.axes)]
+        if len(own) and len(before) and not spot.linked:
+            of_tokens = layout.token_places[own, : len(target)]
+            with threadpool_limits(1):  # for small matrices, threads only wait for each other
+                for m, x in enumerate(np.concatenate(places, axis=1)[..., before]):
+                    asked = slopes[np.ix_(own, before)]
+                    bias, found = tilted(joined.log_codes[m], x, of_tokens, left[m], asked, plain.schema.rows)
+                    made[spot.group][m, int(place.member)], tilt[m][np.ix_(own, before)] = bias, found
+        else:
+            bias = token_biases(joined.log_codes, put(rest), put(left), put(left))
+            made[spot.group][:, int(place.member)] = bias
+        before = np.append(before, own)
+        unmasker = plain.with_bias(made, tilt)
         for block in blocks:
             unmasker.draw(block, k, unmasker.everything[j], rng, split=True)
-    return tuple(jax.device_put(made))
+    return tuple(jax.device_put(made)), tilt
+
+
+def slopes_of(layout: Layout, rows: EncodedRows, weights: Array, order: NDArray[np.integer]) -> Array:
+    """Compute the regression coefficients of each axis of the base on the axes of earlier parts, (A, A).
+
+    Numbers that are predicted are at the place of their token, see `Layout.token_places`; masked entries are 0.
+
+    Args:
+        layout: layout of the table.
+        rows: the training rows, (n, p).
+        weights: their weights, (n,).
+        order: the order of the parts, (p,).
+    """
+    codes, weights = np.asarray(rows.codes), weights / weights.sum()
+    x = visible_places(layout, np.asarray(rows.y, np.float64), codes, np.asarray(rows.observed))
+    own = layout.token_places[np.arange(len(layout.axes)), codes[:, layout.axes]].astype(np.float64)
+    x, own = x - weights @ x, own - weights @ own
+    within, between, slopes = x.T @ (weights[:, None] * x), own.T @ (weights[:, None] * x), np.zeros((x.shape[1],) * 2)
+    within += np.diag(RIDGE * np.diag(within) + np.finfo(float).tiny)
+    place = np.argsort(order)[layout.axes]
+    for axis in range(len(place)):
+        before = np.flatnonzero(place < place[axis])
+        slopes[axis, before] = np.linalg.solve(within[np.ix_(before, before)], between[axis, before])
+    return slopes
+
+
+def tilted(
+    log_q: Any, x: Array, places: Any, shares: Array, slopes: Array, rows: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the biases b (K,) and the tilt W (T, V) of a part, by Newton's method on a concave log-likelihood.
+
+        shares . b + trace(W C') - mean over drawn rows of log sum over k of q_k exp(b_k + s_k . W x)
+
+    C is the covariance that the regression asks for. A normal prior of b and W keeps them small if there are few
+    training rows: a tilt moves the mean of s by `TILT_SD` of its standard deviation given x. A part that x determines
+    up to `TIGHT` of its variance has no tilt: then few tokens are possible, too coarse to move the mean.
+
+    Args:
+        log_q: predictions for m synthetic rows, (m, K).
+        x: their visible entries on the axes of earlier parts, (m, V).
+        places: s, the place of each token on the T axes of the part, (T, K).
+        shares: shares of the tokens, (K,).
+        slopes: B, the regression coefficients, (T, V).
+        rows: number of training rows.
+    """
+    used, m, centre = shares > 0, len(x), x.mean(axis=0)
+    log_q, s, x = log_q[:, used], places[:, used], (x - centre).astype(np.float32)
+    p = np.exp(log_q)
+    variance = (p @ np.square(s).T - np.square(p @ s.T)).mean(axis=0, dtype=np.float64) + np.finfo(np.float32).tiny
+    spread = np.square(s) @ shares[used] - np.square(s @ shares[used])
+    if variance.sum() < TIGHT * spread.sum():
+        x, slopes = x[:, :0], slopes[:, :0]
+    within, count = x.T @ x / m, int(used.sum())
+    wanted = slopes @ (within + RIDGE * np.diag(np.diag(within)))
+    first = np.log(shares[used] / np.maximum(p.mean(axis=0, dtype=np.float64), LEAST_SHARE))
+    first = np.clip(first, -CALIBRATION_REACH, CALIBRATION_REACH)
+    target, theta = np.append(shares[used], wanted), np.append(first, np.zeros(wanted.size))
+
+    def probabilities(theta: Array) -> tuple[Array, float]:
+        """Return p (m, K) and the log-likelihood without the prior."""
+        b, w = theta[:count].astype(np.float32), theta[count:].reshape(wanted.shape).astype(np.float32)
+        logits = log_q + b + (x @ w.T) @ s
+        top = logits.max(axis=1, keepdims=True)
+        p = np.exp(logits - top)
+        total = p.sum(axis=1, keepdims=True)
+        return p / total, float(theta @ target - (np.log(total) + top).mean(dtype=np.float64))
+
+    p, value = probabilities(theta)
+    prior = np.append(np.full(count, CALIBRATION_REACH**-2.0), np.repeat(variance, x.shape[1]) / TILT_SD**2) / rows
+    close = NEAR * np.sqrt(np.append(shares[used], np.outer(variance, np.diag(within))) / rows)
+    for _ in range(NEWTON):
+        mean, curvature = _moments_of_tokens(p, x, s)
+        slope = target - mean - prior * theta
+        if (np.abs(slope) < close).all():
+            break
+        step = np.linalg.solve(curvature + np.diag(prior + DAMPED * np.diag(curvature)), slope)
+        before = value - 0.5 * prior @ np.square(theta)
+        for size in 0.5 ** np.arange(HALVINGS):
+            moved = theta + size * step
+            p, value = probabilities(moved)
+            if value - 0.5 * prior @ np.square(moved) >= before + 1e-4 * size * (slope @ step):
+                theta = moved
+                break
+        else:
+            break
+    tilt, bias = np.zeros((len(s), len(centre))), np.zeros(len(shares))
+    tilt[:, : x.shape[1]] = theta[count:].reshape(wanted.shape)
+    bias[used] = theta[:count] - centre @ tilt.T @ s
+    bias[used] -= shares @ bias / shares.sum()
+    return np.clip(bias, -CALIBRATION_REACH, CALIBRATION_REACH), tilt
+
+
+def _moments_of_tokens(p: Array, x: Any, s: Any) -> tuple[Array, Array]:
+    """Compute the means of the tokens' indicators and of s x', (K + T V,), and their covariances given x."""
+    (m, count), v, expected = p.shape, x.shape[1], p @ s.T  # (m, T)
+    curvature = np.zeros((count + s.shape[0] * v,) * 2)
+    mean = p.mean(axis=0, dtype=np.float64)
+    curvature[:count, :count] = np.diag(mean) - p.T @ p / m
+    both = p.T @ x / m  # (K, V)
+    for a, own in enumerate(s):
+        at = slice(count + a * v, count + (a + 1) * v)
+        curvature[:count, at] = own[:, None] * both - p.T @ (expected[:, a, None] * x) / m
+        curvature[at, :count] = curvature[:count, at].T
+        for other in range(a + 1):
+            covariance = p @ (own * s[other]) - expected[:, a] * expected[:, other]
+            beside = slice(count + other * v, count + (other + 1) * v)
+            curvature[at, beside] = curvature[beside, at] = (covariance[:, None] * x).T @ x / m
+    return np.append(mean, expected.T @ x / m), curvature
 
 
 def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from motes.data.arrays import check_weights, warn
 from motes.data.points import content_keys, fingerprint_of
 from motes.data.stored import ManyRows
 from motes.errors import UsageError, check_process, check_seed
-from motes.tables.calibration import adjusted
+from motes.tables.calibration import adjusted, slopes_of
 from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
 from motes.tables.moments import moment_warnings
@@ -92,7 +92,8 @@ def fit_table(
 
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
         models, kept = MaskedModel(trained.averaged, first.base), replace(schema, rules=rules)
-        orders = AnyOrderModel(kept, models, plan.order)
+        slopes = slopes_of(layout, rows.rows, rows.weights, plan.order)
+        orders = AnyOrderModel(kept, models, plan.order, slopes)
         orders, interrupted = adjusted(orders, seed, calibrate=chosen.table.calibrate)
         trained.interrupted |= interrupted
         for message in orders.constraint.warnings:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,7 @@ FAR = 1e3  # stands for infinity, in standard deviations: an infinite end has no
 SLIVER = 5e-4  # half the width of the cell around a point mass, in standard deviations
 FURTHEST = 1e12  # stands for an infinite place on a grid
 FRAMED = 16  # the first bit for histograms, after those for relations
+TILT_REACH = 4.0  # standard deviations to which numbers are clipped as regressors; see `tables/calibration.py`
 NEVER = -1e30  # stands for the log-probability of 0, with a gradient of 0
 LEVELS = 8  # maximum number of tokens of a part without a density whose tokens are axes of the base,
 AXES = 24  # and maximum number of these axes: parts with the fewest tokens come first
@@ -149,6 +151,8 @@ class Layout:
         references: the histograms relative to other parts.
         patterns: the patterns of missing entries.
         axes: the part of each axis of the base, (A,): the lines, then the levels.
+        token_places: the place of each token on each axis, (A + 1, K), within `TILT_REACH`: the middle of a number's
+            token, 0 for missing entries, padding, and the last axis, which stands for none.
         on_line: (p,), which parts lie on a line.
         loose: indices of the parts with free tokens, (F,).
         free: (S,), which tokens of the loose groups are free, padding included; at least one entry.
@@ -167,6 +171,7 @@ class Layout:
     references: References
     patterns: Patterns
     axes: NDArray[np.int32]
+    token_places: NDArray[np.float32]
     on_line: NDArray[np.bool_]
     loose: NDArray[np.int32]
     free: NDArray[np.float32]
@@ -248,6 +253,7 @@ def layout_of(schema: Schema) -> Layout:
     )
     linked = line_links[line_links < len(links.parts)]
     loose = [group for group in groups if group.loose]
+    axes = np.concatenate([lines, levels.parts])
     return Layout(
         np.array(sizes, np.int32),
         tuple(groups),
@@ -256,7 +262,8 @@ def layout_of(schema: Schema) -> Layout:
         links,
         references,
         _build_patterns(parts, schema.missing_patterns),
-        axes=np.concatenate([lines, levels.parts]),
+        axes=axes,
+        token_places=_place_tokens(parts, lines, levels),
         on_line=np.array([part.edges is not None and len(part.edges) > 1 for part in parts]),
         loose=np.concatenate([group.parts for group in loose] or [np.zeros(0, np.int32)]),
         free=np.concatenate([group.free.ravel() for group in loose] or [np.zeros(1, np.float32)]),
@@ -313,6 +320,18 @@ def _build_levels(parts: Sequence[Part], lines: int) -> Levels:
             found += [(j, code, float(parts[j].masses[code])) for code in range(count)]
     made = np.array(found).reshape(-1, 3)
     return Levels(axis, made[:, 0].astype(np.int32), made[:, 1].astype(np.int32), made[:, 2].astype(np.float32))
+
+
+def _place_tokens(parts: Sequence[Part], lines: NDArray[np.int32], levels: Levels) -> NDArray[np.float32]:
+    """Return the place of each token on each axis; see `Layout.token_places`."""
+    placed = np.zeros((len(lines) + len(levels.parts) + 1, max(part.count for part in parts)), np.float32)
+    for axis, j in enumerate(lines):
+        edges = np.asarray(parts[j].edges)
+        low, high = (np.where(np.isfinite(one), one, other) for one, other in permutations((edges[:-1], edges[1:])))
+        placed[axis, : len(low)] = np.clip((low + high) / 2, -TILT_REACH, TILT_REACH)
+    for axis, (j, code, mass) in enumerate(zip(levels.parts, levels.codes, levels.masses, strict=True), len(lines)):
+        placed[axis, : parts[j].count] = (np.arange(parts[j].count) == code) - mass
+    return placed
 
 
 def _free_tokens(part: Part) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from motes.evaluation.tables import TableDetails
 
 
-FORMAT = "5"  # version of the model file's table section
+FORMAT = "6"  # version of the model file's table section
 RARE = -9.2  # log-probability below which a condition is reported as rare: one row in 10,000
 USUAL = 256  # synthetic rows with which the density of known numbers is compared
 FAR = np.log(20)  # nats below all of these rows: as rare as RARE, one row in about 5,000
@@ -596,8 +596,9 @@ class TableModel(Model):
         """
         arrays, about = self.schema.to_state()
         tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
-        tensors["order"] = np.asarray(self.orders.order, np.int32)
+        tensors |= {"order": np.asarray(self.orders.order, np.int32), "slopes": self.orders.slopes}
         tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.orders.bias)}
+        tensors["tilt"] = self.orders.tilt
         if self.constraint.rules:
             tensors |= {"cases.patterns": self.constraint.patterns, "cases.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml()}
@@ -633,12 +634,12 @@ class TableModel(Model):
             rows_of_codes = check_schema(schema)
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
-            constraint = Constraint()
+            slopes, tilt, constraint = tensors.pop("slopes"), tensors.pop("tilt"), Constraint()
             if rules := (*schema.bound, *schema.rules):
                 cases = tensors.pop("cases.patterns"), tensors.pop("cases.counts")
                 constraint = Constraint.of(rules, *cases, schema.rows)
             models = filled(skeleton_of(layout_of(schema), tensors), tensors, path)
-            orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
+            orders = AnyOrderModel(schema, models, np.asarray(order), slopes, tuple(bias), tilt, constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)
         made.folder, made.length = path.parent, length
@@ -754,6 +755,10 @@ def check_table(orders: AnyOrderModel, rows: Encoded) -> None:
     shapes = [group.log_masses.shape for group in layout.groups]
     biases = [one.shape for one in orders.bias] == [(members, *shape) for shape in shapes]
     require(biases and all(np.isfinite(one).all() for one in orders.bias), "its biases")
+    axes = len(layout.axes)
+    square = orders.slopes.shape == (axes, axes) and orders.tilt.shape == (members, axes, axes)
+    finite = all(np.isfinite(one).all() for one in (orders.slopes, orders.tilt))
+    require(square and finite, "its regressions")
     covariances = np.asarray(base.covariances, np.float64)
     require(all(is_covariance(one) for member in covariances for one in member), "the covariances of its mixture")
     patterns, counts, rules = orders.constraint.patterns, orders.constraint.counts, orders.constraint.rules

@@ -24,6 +24,7 @@ from motes.tables.layout import (
     FAR,
     FRAMED,
     NEVER,
+    TILT_REACH,
     WAVES,
     Group,
     Layout,
@@ -646,6 +647,12 @@ def on_axes(layout: Layout, y: Any, codes: Any) -> Any:
     there = (codes[:, levels.parts] == levels.codes) * 1.0
     xp: Any = np if isinstance(y, np.ndarray) else jnp  # NumPy compiles nothing
     return xp.concatenate([y[:, layout.lines], there - levels.masses], axis=1)
+
+
+def visible_places(layout: Layout, y: Array, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> Array:
+    """Compute the visible entries on the base's axes, (n, A), within `TILT_REACH`; 0 for the others."""
+    known = layout.known(codes, visible)[:, layout.axes]
+    return np.where(known, np.clip(on_axes(layout, y, codes), -TILT_REACH, TILT_REACH), 0.0)
 
 
 def ordered(base: Base, order: jax.Array, layout: Layout) -> OrderedBase:

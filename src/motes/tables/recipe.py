@@ -33,7 +33,7 @@ class TableOptions(Checked):
     weight_decay: float | None = number(None, 0, 1e6)  # of weights shared by many tokens, in units of the learning rate
     check_every: int | None = number(None, 1, 10**9)  # steps between two validations
     patience: int = number(6, 1, 10**9)  # validations without improvement, after which training stops
-    calibrate: bool = True  # match the training rows' shares of each token in synthetic rows
+    calibrate: bool = True  # match shares of tokens, and regressions between columns, in synthetic rows
 
 
 @dataclass(frozen=True)

@@ -154,15 +154,11 @@ class BatchDraws(NamedTuple):
 def decayed(network: MaskedNetwork) -> MaskedNetwork:
     """Return a tree with True for each array of a network that has weight decay.
 
-    Biases have none, because they store the marginals and the gates. Weights of single tokens have none, because they
-    store which labels never occur together.
+    Biases have none, because they store the marginals and the gates.
     """
-    kept = lambda network: (
-        network.bias, network.out_bias, network.line_bias, network.link_bias, network.frame_bias, network.embed,
-        network.out_free,
-    )  # fmt: skip
+    biases = lambda network: (network.bias, network.out_bias, network.line_bias, network.link_bias, network.frame_bias)
     every = jax.tree.map(lambda _: True, network)
-    return eqx.tree_at(kept, every, jax.tree.map(lambda _: False, kept(network)))
+    return eqx.tree_at(biases, every, jax.tree.map(lambda _: False, biases(network)))
 
 
 def random_orders(units: NDArray[np.integer], rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int32]:

@@ -23,7 +23,7 @@ from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
-from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone
+from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, visible_places
 from motes.tables.parts import Array, Encoded, Mask, Restriction
 from motes.tables.relative import quantiles_within
 from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
@@ -342,7 +342,7 @@ class MaskedDenoiser:
         near, (place, spot) = self._near(derived), self.spots[k]
         # Without visible entries all rows are alike, and one is enough.
         alike = members is None and self.ranks is None and not (spot.linked or spot.framed)
-        views = self._predict(self._seen(rows, 1 if alike else n), k, near, coordinates, members)
+        views = self._predict(rows, k, near, coordinates, members, 1 if alike else n)
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
@@ -386,14 +386,22 @@ class MaskedDenoiser:
         """Predict the part in place k with each member, (M, n, ...), or for the rows `members` (M, m) of each."""
         j = int(self.order[k])
         near = self._near(self.derived(rows, j))
-        return self._predict(self._seen(rows), k, near, self.coordinates(rows, j), members)
+        return self._predict(rows, k, near, self.coordinates(rows, j), members)
 
     def _predict(
-        self, seen: ObservedCodes, k: int, near: Near, coordinates: Coordinates, members: Integers | None
+        self,
+        rows: MaskedRows,
+        k: int,
+        near: Near,
+        coordinates: Coordinates,
+        members: Integers | None,
+        n: int | None = None,
     ) -> TokenPrediction:
         place, spot = self._locate(k)
         origin, unit, could = coordinates
-        given = near, Coordinates(np.asarray(origin, np.float32), np.asarray(unit, np.float32), could)
+        seen, single = self._seen(rows, n), lambda part: np.asarray(part, np.float32)
+        places = visible_places(self.layout, rows.y, rows.codes, rows.visible)[: seen.total.shape[1]]
+        given: Any = near, Coordinates(single(origin), single(unit), could), single(places)
         return steps.predict_part(self.layout.on_device, self.prepared, seen, place, spot, given, members)
 
     def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
@@ -472,9 +480,7 @@ class MaskedDenoiser:
         made = np.zeros(n)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             which = np.arange(start, start + size) % n
-            views = self._predict(
-                self._seen(rows), k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32)
-            )
+            views = self._predict(rows, k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
             found = steps.score_part(views, some)
             made[start : start + size] = found[: n - start]
@@ -487,9 +493,14 @@ class MaskedDenoiser:
         """Zero biases of the tokens of each group, (M, G, K)."""
         return tuple(put(np.zeros(bias.shape)) for bias in self.prepared.bias)
 
-    def with_bias(self, bias: Sequence[Any]) -> "MaskedDenoiser":
-        """Return the model with these biases, in the form of `no_bias`."""
-        return replace(self, prepared=self.prepared._replace(bias=tuple(map(put, bias))))
+    @property
+    def no_tilt(self) -> Array:
+        """Tilts of 0, (M, A, A)."""
+        return np.zeros(self.prepared.tilt.shape)
+
+    def with_bias(self, bias: Sequence[Any], tilt: Any) -> "MaskedDenoiser":
+        """Return the model with these biases and tilts, in the form of `no_bias` and `no_tilt`."""
+        return replace(self, prepared=self.prepared._replace(bias=tuple(map(put, bias)), tilt=put(tilt, np.float32)))
 
 
 def _everything(layout: Layout, reader: Reader, *, limited: bool = True) -> list[Within]:
@@ -512,9 +523,8 @@ def spots_of(layout: Layout, order: Integers) -> list[tuple[Place, Spot]]:
         group = next(g for g, one in enumerate(layout.groups) if j in one.parts)
         (member,), linked = np.flatnonzero(layout.groups[group].parts == j), np.flatnonzero(layout.links.parts == j)
         line, axes, framed = layout.line_place[j], layout.axes_of(j), np.flatnonzero(layout.references.parts == j)
-        count = (axes < len(layout.axes)).sum()
         link, frame = (some[0] if len(some) else 0 for some in (linked, framed))
-        place = Place(*(put(one, np.int32) for one in (j, member, max(line, 0), rank[axes], count, link, frame)))
+        place = Place(*(put(one, np.int32) for one in (j, member, max(line, 0), rank[axes], axes, link, frame)))
         made.append((place, Spot(group, bool(line >= 0), bool(len(linked)), bool(len(framed)))))
     return made
 
@@ -550,14 +560,17 @@ class AnyOrderModel:
         schema: encodes the table as tokens.
         models: the members, with a leading axis.
         order: the model's fixed order, place -> part, (p,).
-        bias: biases of the tokens of each group in that order, (M, G, K).
+        slopes: regression coefficients of the training rows in that order, (A, A); see `calibration.slopes_of`.
+        bias, tilt: from calibration: biases of the tokens of each group, (M, G, K), and tilts, (M, A, A).
         constraint: the rules that rows obey; they are not part of the orders.
     """
 
     schema: Schema
     models: MaskedModel
     order: NDArray[np.integer]
+    slopes: Array
     bias: tuple[Any, ...] = ()
+    tilt: Any = None
     constraint: Constraint = field(default_factory=Constraint)
 
     @cached_property
@@ -573,7 +586,7 @@ class AnyOrderModel:
     @cached_property
     def own(self) -> MaskedDenoiser:
         """The model's distribution: the members in the fixed order, with biases."""
-        return self.plain.with_bias(self.bias)
+        return self.plain.with_bias(self.bias, self.tilt)
 
     @cached_property
     def plain(self) -> MaskedDenoiser:
@@ -588,7 +601,8 @@ class AnyOrderModel:
     def member(self, k: int) -> "AnyOrderModel":
         """Return the model of member k alone."""
         alone = lambda part: part[k : k + 1]
-        return replace(self, models=jax.tree.map(alone, self.models), bias=tuple(map(alone, self.bias)))
+        bias, tilt = tuple(map(alone, self.bias)), alone(self.tilt)
+        return replace(self, models=jax.tree.map(alone, self.models), bias=bias, tilt=tilt)
 
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
         """Return the denoiser with the parts of these columns first, without biases.

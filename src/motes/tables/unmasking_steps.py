@@ -49,12 +49,14 @@ class PreparedModel(NamedTuple):
         heads: the output layers.
         base: the base in this order.
         bias: biases of each group's tokens from calibration, (G, K).
+        tilt: tilts from calibration, (A, A), see `tables/calibration.py`; 0 for none.
     """
 
     model: MaskedModel
     heads: Heads
     base: OrderedBase
     bias: tuple[jax.Array, ...]
+    tilt: jax.Array
 
 
 class Density(NamedTuple):
@@ -105,7 +107,7 @@ class Place(NamedTuple):
         line: index among the parts with a density; 0 for the others.
         ranks: places of its axes in the order of the base, (LEVELS - 1,), or (LEVELS - 1, n) with an order for each
             row; padded with A. The first one is the place of a line.
-        axes: number of its axes.
+        axes: its axes in the layout, (LEVELS - 1,); padded with A.
         link: index among the parts with relations; 0 for the others.
         frame: index among the parts with histograms; 0 for the others.
     """
@@ -147,9 +149,8 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedMo
 
     def one(model: MaskedModel) -> PreparedModel:
         heads = model.network.heads(layout)
-        return PreparedModel(
-            model, heads, network.ordered(model.base, order, layout), jax.tree.map(jnp.zeros_like, heads.code_bias)
-        )
+        bias, axes = jax.tree.map(jnp.zeros_like, heads.code_bias), len(layout.axes)
+        return PreparedModel(model, heads, network.ordered(model.base, order, layout), bias, jnp.zeros((axes, axes)))
 
     return each_member(one)(models)
 
@@ -208,7 +209,7 @@ def reveal(
             return seen
         y_of = lambda k: jnp.where(on_line, y, (codes == k) - masses[k])
         step = lambda k, seen: _reveal_axis(prepared.base, seen, place.ranks[k], y_of(k), known)
-        return jax.lax.fori_loop(0, place.axes, step, seen)
+        return jax.lax.fori_loop(0, (place.axes < seen.axes.shape[1]).sum(), step, seen)
 
     return each_member(one)(prepared, seen)
 
@@ -256,13 +257,13 @@ def predict_part(
     seen: ObservedCodes,
     place: Place,
     spot: Spot,
-    near: tuple[Near, Coordinates],
+    near: tuple[Near, Coordinates, jax.Array],
     rows: Any,
 ) -> TokenPrediction:
     """Predict the part at `place` given the visible entries and the values `near` (n, R) from its relations, (M, n).
 
-    `near` also has the coordinates of its histograms. With `rows` (M, m), predict only these rows of each member,
-    (M, m).
+    `near` also has the coordinates of its histograms, and `network.visible_places` (n, A). With `rows` (M, m), predict
+    only these rows of each member, (M, m).
     """
     if rows is None:
         return each_member(lambda prepared, seen: _predict(layout, prepared, seen, place, spot, near))(prepared, seen)
@@ -281,9 +282,9 @@ def _predict(
     seen: ObservedCodes,
     place: Place,
     spot: Spot,
-    near: tuple[Near, Coordinates],
+    near: tuple[Near, Coordinates, jax.Array],
 ) -> TokenPrediction:
-    values, coordinates = near
+    values, coordinates, places = near
     weights, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
     for into, bias, back in zip(weights.into, weights.bias, weights.back, strict=True):
@@ -295,6 +296,8 @@ def _predict(
         logits = logits @ jnp.asarray(group.basis)[place.member].T
     logits = logits + heads.code_bias[spot.group][place.member]
     code, bias = jnp.asarray(layout.patterns.codes)[place.part], prepared.bias[spot.group][place.member]
+    slopes = places @ jnp.pad(prepared.tilt, ((0, 1), (0, 0)))[place.axes].T  # (n, LEVELS - 1)
+    bias = bias + slopes @ jnp.asarray(layout.token_places)[place.axes][:, : logits.shape[-1]]
     odds = network.missing_log_odds(layout, seen.missing)[:, place.part]
     logits = logits + network.at_missing(code, odds, logits.shape[-1])
     links = None
