@@ -265,11 +265,11 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     metrics = json.loads((out / "metrics.json").read_text())
     rows = metrics["rows"]
     assert rows["synthetic"] == 200 and rows["training"] + rows["held_out"] == ROWS and 0 < rows["held_out"] < 12
-    assert found.rows == rows and 0 < metrics["steps"] <= 60  # the best on held-out rows
-    assert metrics["evaluated_against"] == "training rows and held-out rows"
+    assert found.rows == rows and metrics["evaluated_against"] == "training rows and held-out rows"
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in history if "loss" in line]
-    assert len(losses) == 60 and np.isfinite(losses).all() and any("held_out" in line for line in history)
+    assert len(losses) == metrics["steps"] <= 60  # columns of noise may end it early
+    assert np.isfinite(losses).all() and any("held_out" in line for line in history)
     page = (out / "report.html").read_text()
     assert metrics["version"] in page and "people.csv" in page and "calibrate" in page
 
