@@ -397,7 +397,7 @@ def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
 
 @pytest.mark.slow
 def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
-    monkeypatch.setattr("motes.tables.calibration.LEAST_OBEYING", 0.6)
+    monkeypatch.setattr("motes.tables.calibration.LEAST_OBEYING", 0.9)
     rng = np.random.default_rng(0)
     steps = np.cumsum(rng.binomial(2, 0.3, (1200, 6)), axis=1) + rng.integers(0, 4, (1200, 1))
     with untrained():
@@ -405,7 +405,7 @@ def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
     whole = Schema.fit(pd.DataFrame(steps, columns=list("abcdef")))
     assert 0 < len(model.constraint.rules) < len(whole.rules)
     assert model.schema.rules == model.constraint.rules
-    assert whole_of(model) >= 0.6
+    assert whole_of(model) >= 0.9
     assert Inequality("a", "f") in model.constraint.rules  # whose columns lie farthest apart
 
 
@@ -413,10 +413,10 @@ def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
 def test_a_condition_that_hardly_any_row_keeps_is_refused_by_name():
     rng = np.random.default_rng(0)
     a = np.where(np.arange(6000) < 2, 9, rng.integers(0, 4, 6000))
-    frame = pd.DataFrame({"a": a, "b": a + rng.integers(0, 3, 6000)})
+    frame = pd.DataFrame({"a": a, "b": np.where(a == 9, 30, a + rng.integers(0, 3, 6000))})
     with untrained():
         model = fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
-    with pytest.raises(UsageError, match=r"a = 9 and obeyed a <= b <= a \+ 2 in all rows; expected .* Widen it"):
+    with pytest.raises(UsageError, match=r"a = 9 and obeyed a <= b in all rows; expected .* Widen it"):
         model.sample(1000, given={"a": 9})
 
 
