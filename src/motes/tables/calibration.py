@@ -138,7 +138,8 @@ def calibrated(
         views, targets, rests, places = [], [], [], []
         for block in blocks:
             rows = plain.shares_of_members(ROWS, rng)
-            places.append(visible_places(layout, block.y, block.codes, block.visible)[rows])
+            if block.seen is not None:
+                places.append(np.asarray(block.seen.places[0], np.float64)[rows])
             views.append(jax.tree.map(np.asarray, unmasker.predict(block, k, rows)))
             derived = [one.take(rows) for one in unmasker.derived(block, j)]
             left, rest = _shares_left(views[-1], derived, target)

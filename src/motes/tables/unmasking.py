@@ -23,7 +23,7 @@ from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
-from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, visible_places
+from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone
 from motes.tables.parts import Array, Encoded, Mask, Restriction
 from motes.tables.relative import quantiles_within
 from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
@@ -342,7 +342,7 @@ class MaskedDenoiser:
         near, (place, spot) = self._near(derived), self.spots[k]
         # Without visible entries all rows are alike, and one is enough.
         alike = members is None and self.ranks is None and not (spot.linked or spot.framed)
-        views = self._predict(rows, k, near, coordinates, members, 1 if alike else n)
+        views = self._predict(self._seen(rows, 1 if alike else n), k, near, coordinates, members)
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
@@ -386,22 +386,14 @@ class MaskedDenoiser:
         """Predict the part in place k with each member, (M, n, ...), or for the rows `members` (M, m) of each."""
         j = int(self.order[k])
         near = self._near(self.derived(rows, j))
-        return self._predict(rows, k, near, self.coordinates(rows, j), members)
+        return self._predict(self._seen(rows), k, near, self.coordinates(rows, j), members)
 
     def _predict(
-        self,
-        rows: MaskedRows,
-        k: int,
-        near: Near,
-        coordinates: Coordinates,
-        members: Integers | None,
-        n: int | None = None,
+        self, seen: ObservedCodes, k: int, near: Near, coordinates: Coordinates, members: Integers | None
     ) -> TokenPrediction:
         place, spot = self._locate(k)
         origin, unit, could = coordinates
-        seen, single = self._seen(rows, n), lambda part: np.asarray(part, np.float32)
-        places = visible_places(self.layout, rows.y, rows.codes, rows.visible)[: seen.total.shape[1]]
-        given: Any = near, Coordinates(single(origin), single(unit), could), single(places)
+        given = near, Coordinates(np.asarray(origin, np.float32), np.asarray(unit, np.float32), could)
         return steps.predict_part(self.layout.on_device, self.prepared, seen, place, spot, given, members)
 
     def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
@@ -480,7 +472,9 @@ class MaskedDenoiser:
         made = np.zeros(n)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             which = np.arange(start, start + size) % n
-            views = self._predict(rows, k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32))
+            views = self._predict(
+                self._seen(rows), k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32)
+            )
             some = EncodedRows(*(part[which] for part in entry))
             found = steps.score_part(views, some)
             made[start : start + size] = found[: n - start]

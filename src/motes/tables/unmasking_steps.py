@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from motes.tables import network
-from motes.tables.layout import NEVER, Layout, bits_of, log_linked, softened, waves_of
+from motes.tables.layout import NEVER, TILT_REACH, Layout, bits_of, log_linked, softened, waves_of
 from motes.tables.mixture import Gaussians, OrderedBase, in_order, log_weight_change, marginals
 from motes.tables.network import REACH, TINY, EncodedRows, Frames, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
@@ -31,6 +31,7 @@ class ObservedCodes(NamedTuple):
         whitened: e, (n, C, A), in the order of the base; 0 if masked.
         log_weights: log-weights of the mixture components given the visible entries, (n, C).
         axes: which axes of the base are visible, (n, A), in its order.
+        places: the visible entries on the axes, (n, A), in the layout's order; see `network.visible_places`.
         missing: log joint probability of each component of the missing patterns and the visible entries, (n, C').
     """
 
@@ -38,6 +39,7 @@ class ObservedCodes(NamedTuple):
     whitened: jax.Array
     log_weights: jax.Array
     axes: jax.Array
+    places: jax.Array
     missing: jax.Array
 
 
@@ -174,7 +176,8 @@ def mask_rows(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCodes:
         total = jnp.broadcast_to(prepared.model.network.hidden.sum(0), (n, prepared.model.network.hidden.shape[1]))
         log_weights = jnp.broadcast_to(prepared.base.log_weights, (n, components))
         missing = jnp.broadcast_to(patterns, (n, len(patterns)))
-        return ObservedCodes(total, jnp.zeros((n, components, axes)), log_weights, jnp.zeros((n, axes), bool), missing)
+        places = jnp.zeros((n, axes))
+        return ObservedCodes(total, jnp.zeros((n, components, axes)), log_weights, places > 0, places, missing)
 
     return each_member(one)(prepared)
 
@@ -208,16 +211,16 @@ def reveal(
         if not seen.axes.shape[1]:
             return seen
         y_of = lambda k: jnp.where(on_line, y, (codes == k) - masses[k])
-        step = lambda k, seen: _reveal_axis(prepared.base, seen, place.ranks[k], y_of(k), known)
+        step = lambda k, seen: _reveal_axis(prepared.base, seen, place.axes[k], place.ranks[k], y_of(k), known)
         return jax.lax.fori_loop(0, (place.axes < seen.axes.shape[1]).sum(), step, seen)
 
     return each_member(one)(prepared, seen)
 
 
 def _reveal_axis(
-    base: OrderedBase, seen: ObservedCodes, rank: jax.Array, y: jax.Array, here: jax.Array
+    base: OrderedBase, seen: ObservedCodes, axis: jax.Array, rank: jax.Array, y: jax.Array, here: jax.Array
 ) -> ObservedCodes:
-    """Reveal the value y (n,) of the axis in place `rank` of the base's order, in the rows `here` (n,)."""
+    """Reveal the value y (n,) of an axis, in place `rank` of the base's order, in the rows `here` (n,)."""
     mean, row, sd = _axis_in_turn(base, rank)
     e = (y[:, None] - mean - _inner(seen.whitened, row)) / sd
     turn = lambda is_number, slopes, offsets, k: (is_number[k, None], slopes[:, k], offsets[:, k])
@@ -225,7 +228,10 @@ def _reveal_axis(
     gain = jnp.where(here[:, None], log_weight_change(e, jnp.log(sd), y[:, None], *of_labels), 0.0)
     own = here[:, None] & (jnp.arange(seen.axes.shape[1]) == jnp.reshape(rank, (-1, 1)))  # (n, A)
     whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
-    return seen._replace(whitened=whitened, log_weights=seen.log_weights + gain, axes=own | seen.axes)
+    mine = here[:, None] & (jnp.arange(seen.axes.shape[1]) == axis)
+    places = jnp.where(mine, jnp.clip(y, -TILT_REACH, TILT_REACH)[:, None], seen.places)
+    log_weights = seen.log_weights + gain
+    return seen._replace(whitened=whitened, log_weights=log_weights, axes=own | seen.axes, places=places)
 
 
 def _axis_in_turn(base: OrderedBase, rank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -257,13 +263,13 @@ def predict_part(
     seen: ObservedCodes,
     place: Place,
     spot: Spot,
-    near: tuple[Near, Coordinates, jax.Array],
+    near: tuple[Near, Coordinates],
     rows: Any,
 ) -> TokenPrediction:
     """Predict the part at `place` given the visible entries and the values `near` (n, R) from its relations, (M, n).
 
-    `near` also has the coordinates of its histograms, and `network.visible_places` (n, A). With `rows` (M, m), predict
-    only these rows of each member, (M, m).
+    `near` also has the coordinates of its histograms. With `rows` (M, m), predict only these rows of each member,
+    (M, m).
     """
     if rows is None:
         return each_member(lambda prepared, seen: _predict(layout, prepared, seen, place, spot, near))(prepared, seen)
@@ -282,9 +288,9 @@ def _predict(
     seen: ObservedCodes,
     place: Place,
     spot: Spot,
-    near: tuple[Near, Coordinates, jax.Array],
+    near: tuple[Near, Coordinates],
 ) -> TokenPrediction:
-    values, coordinates, places = near
+    values, coordinates = near
     weights, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
     for into, bias, back in zip(weights.into, weights.bias, weights.back, strict=True):
@@ -296,7 +302,7 @@ def _predict(
         logits = logits @ jnp.asarray(group.basis)[place.member].T
     logits = logits + heads.code_bias[spot.group][place.member]
     code, bias = jnp.asarray(layout.patterns.codes)[place.part], prepared.bias[spot.group][place.member]
-    slopes = places @ jnp.pad(prepared.tilt, ((0, 1), (0, 0)))[place.axes].T  # (n, LEVELS - 1)
+    slopes = seen.places @ jnp.pad(prepared.tilt, ((0, 1), (0, 0)))[place.axes].T  # (n, LEVELS - 1)
     bias = bias + slopes @ jnp.asarray(layout.token_places)[place.axes][:, : logits.shape[-1]]
     odds = network.missing_log_odds(layout, seen.missing)[:, place.part]
     logits = logits + network.at_missing(code, odds, logits.shape[-1])
