@@ -63,6 +63,22 @@ def test_a_sum_copies_and_a_linear_relation_are_found():
     np.testing.assert_allclose(found.value("minute", {"clock": np.array([1259]), "hour": np.array([12])}), [59])
 
 
+def test_sums_of_many_columns_are_found_also_if_each_is_rounded():
+    rng = np.random.default_rng(0)
+    shares = pd.DataFrame((100 * rng.dirichlet([2, 3, 1, 4], 2000)).round(1), columns=[*"abcd"])
+    (found,) = Schema.fit(shares).relations
+    assert found.words == f"d = 100 - a - b - c to {abs(shares.sum(axis=1) - 100).max():.1f} in all rows"
+    exact = (shares.sum(axis=1).round(1) == 100).mean()
+    assert [found.share_of(column) for column in "abcd"] == pytest.approx([exact] * 4)
+    money = rng.integers(1000, 90_000, (3, 2000))
+    fees = np.where(rng.random(2000) < 0.9, 0, rng.integers(100, 2000, 2000))  # none in most rows
+    loans = pd.DataFrame({"principal": money[0], "interest": money[1], "tax": money[2], "fees": fees}) / 100
+    loans["payment"] = loans.sum(axis=1).round(2)
+    assert "payment = principal + interest + tax + fees in all rows" in Schema.fit(loans).related
+    # Money of which a part is unknown adds up to nothing.
+    assert not Schema.fit(loans.drop(columns="tax")).relations
+
+
 def test_products_and_ratios_that_hold_nearly_are_found():
     rng = np.random.default_rng(0)
     fee, seats = np.round(rng.lognormal(3, 0.6, 2000), 2), 1 + rng.negative_binomial(2, 0.2, 2000)

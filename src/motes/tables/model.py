@@ -835,8 +835,9 @@ def _check_relations(schema: Schema) -> None:
             require(gridded, "a relation of other columns than numbers")
             fits = len(rule.weights) == len(columns) and all(rule.weights)
             require(fits and 0 <= rule.share <= 1 and rule.step > 0, "the weights of a relation")
-            rounded = 0 <= rule.within < 1 and len(rule.rounded) == (len(columns) if rule.within else 0)
-            require(rounded and all(0 <= share <= 1 for share in rule.rounded), "the shares of a product")
+            rounded = len(rule.rounded) == (len(columns) if rule.within or rule.tolerance else 0)
+            rounded &= 0 <= rule.within < 1 and rule.tolerance >= 0 and all(0 <= share <= 1 for share in rule.rounded)
+            require(rounded, "the rounding of a relation")
         elif isinstance(rule, Inequality):
             alike = columns[0].measure == columns[1].measure is not None
             require(alike, "an inequality of other columns than numbers or dates")

@@ -20,7 +20,7 @@ from motes.data.arrays import Series
 from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
 from motes.tables.parts import Array
-from motes.tables.relations import BROKEN, EXPECTED, FEWER, WIDEST, extrapolate_rows, few_of_each
+from motes.tables.relations import BROKEN, EXPECTED, FEWER, WIDEST, extrapolate_rows, few_of_each, find_sums
 from motes.tables.schema import Schema
 from motes.tables.user_rules import UserRule, parse_rule, quoted
 
@@ -38,8 +38,6 @@ PERCENT = 100.0
 MOST = 100  # maximum number of chains that begin with one column
 MATTERS = 0.05  # minimum share of rows that break an inequality with a sum if a column of it comes from other rows
 SUMS = 32  # maximum number of columns among which such inequalities are sought
-ROUNDS = 8  # fits of a sum, each to the rows that fit best
-KEPT = 0.7  # share of these rows
 
 
 @dataclass(frozen=True)
@@ -155,42 +153,20 @@ class _Search:
 
     def _sums(self, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         """Yield columns that are sums and differences of columns before them, with the rules that say so."""
-        names = [name for name in names if np.isnan(self.x[name]).mean() < 0.5]
-        x = np.stack([self.x[name] for name in names], axis=1) if names else np.empty((0, 0))
-        x = x[~np.isnan(x).any(axis=1)]
-        if len(x) < 2 * len(names) + 10:
-            return
-        with np.errstate(over="ignore"):
-            spread = x.std(axis=0)
-        varies = (spread > 0) & (spread < np.inf)  # a column may be constant where all others are observed
-        names, x = [name for name, here in zip(names, varies, strict=True) if here], x[:, varies]
-        free, sums = list[int](), dict[int, dict[int, int]]()
-        for j in range(len(names)):
-            signs, constant, depends = _fit_sum(x[:, j], x[:, free])
-            if signs is not None and signs.any():
-                terms = {free[i]: sign for i, sign in enumerate(signs) if sign}
-                shorter = dict(terms)
-                for k, known in sums.items():  # a part of the sum may be a sum itself
-                    sign = {shorter.get(i, 0) * s for i, s in known.items()}
-                    if sign in ({1}, {-1}):
-                        shorter = {i: s for i, s in shorter.items() if i not in known} | {k: sign.pop()}
-                off = x[:, [*terms, j]] @ [*terms.values(), -1] + constant
-                texts = [
-                    text for some in (shorter, terms) for text in self._sum_texts(names, {**some, j: -1}, constant, off)
-                ]
-                yield names[j], list(dict.fromkeys(texts))
-                if not constant and len(terms) > 1:
-                    sums[j] = terms
-            if not depends:
-                free.append(j)
+        for target, sums in find_sums({name: self.x[name] for name in names}):
+            texts = (text for terms, constant in sums for text in self._sum_texts(terms, constant))
+            yield target, list(dict.fromkeys(texts))
 
-    def _sum_texts(self, names: Sequence[str], signs: Mapping[int, int], constant: float, off: Array) -> list[str]:
+    def _sum_texts(self, signs: Mapping[str, int], constant: float) -> list[str]:
         """Return the rules for sum of signs * columns = -constant, solved for a column if this leaves no minus.
 
-        `off` (n,) is by how much rows miss it. If rounding each of the columns explains that, there is one more rule.
+        If rounding each of the columns explains by how much rows miss it, there is one more rule.
         """
-        plus = [names[j] for j in sorted(signs) if signs[j] > 0]
-        minus = [names[j] for j in sorted(signs) if signs[j] < 0]
+        names = [name for name in self.x if name in signs]
+        off = np.sum([signs[name] * self.x[name] for name in names], axis=0) + constant
+        off = off[~np.isnan(off)]
+        plus = [name for name in names if signs[name] > 0]
+        minus = [name for name in names if signs[name] < 0]
         if not plus or (len(minus) != 1 and len(plus) == 1):
             plus, minus, constant = minus, plus, -constant
         digits = [self.digits[name] for name in (*plus, *minus)]
@@ -442,35 +418,6 @@ def _text(label: str) -> str:
 def _divergence(p: float, q: float) -> float:
     """Return the nats per row by which a share of p is unlikely if each row holds with probability q."""
     return p * log(p / q) + ((1 - p) * log((1 - p) / (1 - q)) if p < 1 else 0.0)
-
-
-def _fit_sum(y: Array, x: Array) -> tuple[Array | None, float, bool]:
-    """Fit y (n,) as a sum or difference of some columns of x (n, d), plus a constant.
-
-    Returns:
-        The signs, (d,), or None; the constant; and whether y is linear in x in most rows.
-    """
-    n, d = x.shape
-    if not d:
-        return None, 0.0, False
-    scale, spread = x.std(axis=0), y.std()
-    design = np.column_stack([x / scale, np.ones(n)])
-    rows = np.arange(n)
-    for _ in range(ROUNDS):
-        weights = np.linalg.lstsq(design[rows], y[rows], rcond=None)[0]
-        missed = np.abs(design @ weights - y)
-        signs = np.rint(weights[:-1] / scale)
-        if np.median(missed) > 0.3 * spread:
-            return None, 0.0, False
-        near = (np.abs(signs) <= 1) & (np.abs(weights[:-1] / scale - signs) < 0.1)
-        if near.all() and signs.any():
-            rest = y - x @ signs
-            constant = round(float(np.median(rest)), DECIMALS)
-            width = np.quantile(np.abs(rest - constant), OFFERED)
-            if width <= 0.02 * spread:
-                return signs, 0.0 if abs(constant) <= 3 * width + 1e-9 * spread else constant, True
-        rows = np.argsort(missed, kind="stable")[: int(KEPT * n)]
-    return None, 0.0, bool(np.quantile(missed, OFFERED) < 1e-9 * spread)
 
 
 def _columns_equal_to(value: Array, x: Array, half: Array) -> Iterator[int]:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations, product
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,11 @@ CLOSE = 1e-9  # unexplained share of the variance up to which a column is linear
 CLOSE_LOGS = 1e-3  # or its logarithm is linear in their logarithms
 POWERS = 0.5, 0.05  # exponents of products are multiples of the first number, within the second
 SPREAD = 0.02  # maximum relative deviation from a product in 9 of 10 rows
+SUM_ROUNDS = 8  # fits of a sum of any number of columns, each to the rows that fit best,
+SUM_KEPT = 0.7  # a share of these rows;
+SUM_FITS = 0.95  # minimum share of the rows that fit a sum,
+SUM_WIDTH = 0.02  # up to this multiple of the target's standard deviation
+SUM_DECIMALS = 6  # maximum number of decimals of its constant
 GROUP = 20  # rows per group in the search for linear relations: most groups contain no exception
 EXPECTED = 12.0  # minimum number of rows expected beyond an inequality by chance: 1 in 3,000 would have none
 BAND = 0.05, 60  # share and maximum number of rows in the band along the inequality, for this estimate
@@ -70,7 +75,9 @@ class Relation:
         share: share of the training rows in which it holds.
         step: distance between neighbouring numbers of the first column.
         within: for products, the maximum relative deviation in 9 of 10 rows; 0 for linear relations.
-        rounded: for products, (m,), the share of the rows in which each column is the rounded value from the others.
+        tolerance: for sums of rounded numbers, the largest deviation that rounding explains; 0 for exact ones.
+        rounded: for products and rounded sums, (m,), the share of the rows in which each column is the rounded value
+            from the others.
     """
 
     columns: tuple[str, ...]
@@ -79,11 +86,12 @@ class Relation:
     share: float
     step: float
     within: float = 0.0
+    tolerance: float = 0.0
     rounded: tuple[float, ...] = ()
 
     def share_of(self, target: str) -> float:
         """Return the share of the training rows in which the column `target` is exactly the value from the others."""
-        return self.rounded[self.columns.index(target)] if self.within else self.share
+        return self.rounded[self.columns.index(target)] if self.rounded else self.share
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -92,10 +100,11 @@ class Relation:
 
     def cases(self, values: Columns) -> NDArray[np.integer]:
         """Return 0 for rows that break it, otherwise 1, (n,)."""
-        return np.where(self._is_violated(self.columns[0], values, self.step), 0, 1)
+        off = np.abs(self.value(self.columns[0], values) - values[self.columns[0]])
+        return np.where(off > self.tolerance + self.step * (0.5 + EQUAL), 0, 1)
 
-    def _is_violated(self, target: str, values: Columns, step: float) -> NDArray[np.bool_]:
-        """Return where the column `target`, with this step, is not the value from the others, (n,)."""
+    def is_inexact(self, target: str, values: Columns, step: float) -> NDArray[np.bool_]:
+        """Return where the column `target`, with this step, is not the rounded value from the others, (n,)."""
         return np.abs(self.value(target, values) - values[target]) > step * (0.5 + EQUAL)
 
     def value(self, target: str, values: Columns) -> Array:
@@ -121,10 +130,11 @@ class Relation:
             return f"{self.columns[0]} = {self._product} {near}"
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
         terms = [(-weight / own, column) for column, weight in rest]
-        terms.sort(key=lambda term: term[0] < 0)  # positive terms first
         terms += [(self.constant / own, "")] if self.constant else []
+        terms.sort(key=lambda term: term[0] < 0)  # positive terms first
         addends = " ".join(_term(weight, column) for weight, column in terms).removeprefix("+ ")
-        return f"{self.columns[0]} = {addends} {rows_of(self.share)}"
+        near = f"to {self.tolerance:g} " if self.tolerance else ""
+        return f"{self.columns[0]} = {addends} {near}{rows_of(self.share)}"
 
     @property
     def _product(self) -> str:
@@ -214,9 +224,10 @@ def _relations_of_numbers(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation
     rare = {name: _is_rare(x) for name, x in columns.items()}
     unusual = {name: np.where(rare[name], x, np.nan)[rows[:LOOKED]] for name, x in columns.items()}
     found = [_check_relation(one, columns, steps, rare, rows) for one in _find_candidates(unusual, steps)]
-    positive = [name for name, x in columns.items() if np.nanmin(x, initial=np.inf) > 0]
-    looked = {name: columns[name][rows[:LOOKED]] for name in positive}
-    found += [_fit_product(one, columns, steps) for one in _find_products(looked, steps)]
+    looked = {name: x[rows[:LOOKED]] for name, x in columns.items()}
+    found += [_check_sum(one, columns, steps, rare, rows) for one in _find_long_sums(looked, steps)]
+    positive = {name: x for name, x in looked.items() if np.nanmin(columns[name], initial=np.inf) > 0}
+    found += [_fit_product(one, columns, steps) for one in _find_products(positive, steps)]
     kept = [one for one in found if one is not None]
     return tuple(few_of_each(sorted(kept, key=lambda one: (-one.share, len(one.columns))), lambda one: one.targets))
 
@@ -265,6 +276,92 @@ def _find_candidates(x: Columns, steps: Mapping[str, float]) -> Iterator[Relatio
             yield Relation(columns, (1.0, *(-weights[:-1])), float(weights[-1]), 0.0, steps[columns[0]])
 
 
+class Sum(NamedTuple):
+    """Columns that add up: the sum of signs * columns + constant is 0, roughly.
+
+    Attributes:
+        signs: column -> 1 or -1.
+        constant: the constant.
+    """
+
+    signs: dict[str, int]
+    constant: float
+
+
+def find_sums(x: Columns) -> Iterator[tuple[str, tuple[Sum, Sum]]]:
+    """Yield columns that are sums and differences of any number of columns before them, up to rounding.
+
+    Each comes with two such sums, the first of which has other sums in the place of their terms.
+
+    Args:
+        x: column -> its numbers in some rows, (n,); NaN if missing.
+    """
+    names = [name for name, values in x.items() if np.isnan(values).mean() < 0.5][:WIDEST]
+    rows = np.stack([x[name] for name in names], axis=1) if names else np.empty((0, 0))
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    if len(rows) < 2 * len(names) + 10:
+        return
+    with np.errstate(over="ignore"):
+        spread = rows.std(axis=0)
+    varies = (spread > 0) & (spread < np.inf)  # a column may be constant where all others are observed
+    names, rows = [name for name, here in zip(names, varies, strict=True) if here], rows[:, varies]
+    independent, sums = list[int](), dict[str, dict[str, int]]()
+    for j, target in enumerate(names):
+        signs, constant, is_linear = _fit_sum(rows[:, j], rows[:, independent])
+        if signs is not None and signs.any():
+            terms = {names[independent[i]]: int(sign) for i, sign in enumerate(signs) if sign}
+            shorter = dict(terms)
+            for total, addends in sums.items():  # a part of the sum may be a sum itself
+                sign = {shorter.get(name, 0) * its for name, its in addends.items()}
+                if sign in ({1}, {-1}):
+                    shorter = {name: its for name, its in shorter.items() if name not in addends}
+                    shorter[total] = sign.pop()
+            yield target, (Sum({**shorter, target: -1}, constant), Sum({**terms, target: -1}, constant))
+            if not constant and len(terms) > 1:
+                sums[target] = terms
+        if not is_linear:
+            independent.append(j)
+
+
+def _fit_sum(y: Array, x: Array) -> tuple[Array | None, float, bool]:
+    """Fit y (n,) as a sum or difference of some columns of x (n, d), plus a constant.
+
+    Returns:
+        The signs, (d,), or None; the constant; and whether y is linear in x in most rows.
+    """
+    n, d = x.shape
+    if not d:
+        return None, 0.0, False
+    scale, spread = x.std(axis=0), y.std()
+    design = np.column_stack([x / scale, np.ones(n)])
+    rows = np.arange(n)
+    for _ in range(SUM_ROUNDS):
+        weights = np.linalg.lstsq(design[rows], y[rows], rcond=None)[0]
+        missed = np.abs(design @ weights - y)
+        signs = np.rint(weights[:-1] / scale)
+        if np.median(missed) > 0.3 * spread:
+            return None, 0.0, False
+        near = (np.abs(signs) <= 1) & (np.abs(weights[:-1] / scale - signs) < 0.1)
+        if near.all() and signs.any():
+            rest = y - x @ signs
+            constant = round(float(np.median(rest)), SUM_DECIMALS)
+            width = np.quantile(np.abs(rest - constant), SUM_FITS)
+            if width <= SUM_WIDTH * spread:
+                return signs, 0.0 if abs(constant) <= 3 * width + 1e-9 * spread else constant, True
+        rows = np.argsort(missed, kind="stable")[: int(SUM_KEPT * n)]
+    return None, 0.0, bool(np.quantile(missed, SUM_FITS) < 1e-9 * spread)
+
+
+def _find_long_sums(x: Columns, steps: Mapping[str, float]) -> Iterator[Relation]:
+    """Yield sums of at least three other columns in most rows x (n,); `_find_candidates` has the shorter ones."""
+    for target, sums in find_sums(x):
+        for signs, constant in sums[: 1 + (sums[0] != sums[1])]:
+            columns = target, *(name for name in signs if name != target)
+            if len(columns) > 3:
+                weights = tuple(-float(signs[name]) for name in columns)
+                yield Relation(columns, weights, constant, 0.0, steps[target])
+
+
 def _find_products(x: Columns, steps: Mapping[str, float]) -> Iterator[Relation]:
     """Yield relations of columns x of positive numbers, (n,) each, that are nearly products of powers of two others."""
     names, (unit, most) = [*x][:WIDEST], POWERS
@@ -305,7 +402,7 @@ def _fit_product(relation: Relation, columns: Columns, steps: Mapping[str, float
         return None
     made = replace(relation, constant=constant, within=max(within, EQUAL))
     known = ~np.logical_or.reduce([np.isnan(columns[column]) for column in made.columns])
-    rounded = [1 - made._is_violated(column, columns, steps[column])[known].mean() for column in made.columns]
+    rounded = [1 - made.is_inexact(column, columns, steps[column])[known].mean() for column in made.columns]
     return replace(made, share=float(rounded[0]), rounded=tuple(map(float, rounded)))
 
 
@@ -373,7 +470,8 @@ def _check_relation(
     off = lambda at: (given - columns[target][at]) / steps[target]
     missed = off(rows)
     holds = np.abs(missed) < EQUAL
-    unusual = np.logical_and.reduce([rare[column][rows] for column in relation.columns])
+    # In a sum of many columns, some may be 0 in most rows.
+    unusual = rare[target][rows] & (sum(rare[column][rows].astype(int) for column in others) >= min(len(others), 2))
     known = ~np.isnan(missed)
     count = (holds & unusual).sum()
     chance = ((np.abs(off(mixed)) < EQUAL) & rare[target][mixed] & unusual).sum()
@@ -382,6 +480,25 @@ def _check_relation(
     if several < DISTINCT or count < max(SHARE * known.sum(), TIMES * max(chance, near), chance + ENOUGH):
         return None
     return replace(relation, share=float(holds.sum() / max(known.sum(), 1)))
+
+
+def _check_sum(
+    relation: Relation, columns: Columns, steps: Mapping[str, float], rare: Mapping[str, Mask], rows: NDArray[np.intp]
+) -> Relation | None:
+    """Return a sum as `_check_relation` does; with a tolerance if rounding of its columns explains the exceptions."""
+    checked, units = _check_relation(relation, columns, steps, rare, rows), sum(steps[one] for one in relation.columns)
+    if checked is None or checked.shares[0] <= BROKEN:
+        return checked
+    target = relation.columns[0]
+    off = np.abs(relation.value(target, columns) - columns[target])
+    off = off[~np.isnan(off)]
+    near = off <= units / 2 * (1 + EQUAL)
+    if near.mean() < 1 - BROKEN:
+        return checked
+    known = ~np.logical_or.reduce([np.isnan(columns[column]) for column in relation.columns])
+    inexact = (checked.is_inexact(column, columns, steps[column])[known].mean() for column in checked.columns)
+    rounded = tuple(1 - float(share) for share in inexact)
+    return replace(checked, share=float(near.mean()), tolerance=float(f"{off[near].max():.3g}"), rounded=rounded)
 
 
 # --- inequalities ----------------------------------------------------------------------------------------------------

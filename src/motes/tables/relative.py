@@ -266,7 +266,7 @@ def _find_relatives_of(
         if kind.column in relation.columns:
             if relation.within:
                 return []
-            known &= relation.cases(values) == 0
+            known &= relation.is_inexact(kind.column, values, kind.step or 0.0)
     if known.sum() < EACH * 2:
         return []
     width = _width(kind)
